@@ -1,0 +1,38 @@
+# Every target is a script of scripts/, which sets up what it needs. `make help` lists them.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run stop env test install bench fmt lint clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): ## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@echo
+	@echo 'Settings, from the environment or as arguments: PG_VERSION=15, PG_CONFIG, SSDB_RUN_DIR=.run, SSDB_PGPORT=54329,'
+	@echo 'SSDB_HTTP_ADDR=127.0.0.1, SSDB_HTTP_PORT=9000.'
+
+run: ## build, start a private cluster under .run/ and deploy examples/shop to it
+	@scripts/run
+
+stop: ## stop that cluster; its data stay
+	@scripts/stop
+
+env: ## print the variables for reaching it, to be taken in with eval
+	@scripts/env
+
+test: ## everything that CI runs
+	@scripts/test
+
+install: ## put the release build into the directories of PostgreSQL
+	@scripts/install
+
+bench: ## measure calls against pgbench, and memory
+	@scripts/bench
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+lint: ## formatting, clippy and shellcheck
+	@scripts/lint
+
+clean: ## stop the cluster of `make run` and delete it
+	@scripts/clean

@@ -1,0 +1,130 @@
+//! Frames: a four-byte little-endian length, one byte of kind, and the payload.
+//!
+//! The length counts the kind and the payload. Both sides of the socket run on one machine and from one build, so payloads are
+//! postcard (compact, borrowed on reading) and carry no version.
+
+use serde::Serialize;
+
+/// Bytes before a payload: the length and the kind.
+pub const HEADER_LEN: usize = 5;
+
+/// The greatest length a frame may have, in bytes: a result of [`MAX_FRAME`] bytes is refused before it is sent. PostgreSQL's
+/// own limit for one value is 1 GB.
+pub const MAX_FRAME: usize = 1 << 30;
+
+/// What a frame's payload is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// Executor → broker, once: [`crate::Hello`].
+    Hello = 1,
+    /// Broker → executor: [`crate::ExecutorRequest`].
+    Request = 2,
+    /// Broker → executor, the common case without the enum around it: [`crate::CallRequest`].
+    Call = 3,
+    /// Executor → broker, and broker → backend: [`crate::RowsHeader`], then JSON text up to the end of the frame.
+    Rows = 4,
+    /// A [`crate::Failure`].
+    Failure = 5,
+    /// The answer to a request that is not a call; its type follows from the request.
+    Answer = 6,
+    /// Backend → broker: [`crate::BackendRequest`].
+    Ask = 7,
+}
+
+impl FrameKind {
+    fn from_byte(byte: u8) -> Option<FrameKind> {
+        use FrameKind::*;
+        [Hello, Request, Call, Rows, Failure, Answer, Ask].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// A frame's first bytes, read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// What the payload is.
+    pub kind: FrameKind,
+    /// Bytes of payload that follow.
+    pub payload: usize,
+}
+
+/// Bytes that are not a frame. Both ends are ours, so this is a bug or a stranger on the socket: close the connection.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The length is zero or over the limit.
+    #[error("a frame of {0} bytes is outside the limits")]
+    Length(u32),
+    /// The kind is not one of [`FrameKind`].
+    #[error("unknown kind of frame {0}")]
+    Kind(u8),
+    /// The payload does not decode as what its kind says.
+    #[error("the payload does not decode: {0}")]
+    Payload(#[from] postcard::Error),
+}
+
+impl Header {
+    /// Reads the first [`HEADER_LEN`] bytes of a frame.
+    ///
+    /// # Errors
+    /// A length out of bounds or an unknown kind.
+    pub fn read(bytes: [u8; HEADER_LEN]) -> Result<Header, FrameError> {
+        let [a, b, c, d, kind] = bytes;
+        let length = u32::from_le_bytes([a, b, c, d]);
+        if length == 0 || length as usize > MAX_FRAME {
+            return Err(FrameError::Length(length));
+        }
+        let kind = FrameKind::from_byte(kind).ok_or(FrameError::Kind(kind))?;
+        Ok(Header { kind, payload: length as usize - 1 })
+    }
+}
+
+/// The header of a frame with a payload of so many bytes.
+///
+/// # Errors
+/// The payload is over [`MAX_FRAME`].
+pub fn frame_header(kind: FrameKind, payload: usize) -> Result<[u8; HEADER_LEN], FrameError> {
+    let length = u32::try_from(payload + 1).unwrap_or(u32::MAX);
+    if length as usize > MAX_FRAME {
+        return Err(FrameError::Length(length));
+    }
+    let [a, b, c, d] = length.to_le_bytes();
+    Ok([a, b, c, d, kind as u8])
+}
+
+/// A whole frame around one message.
+///
+/// # Errors
+/// The encoded message is over [`MAX_FRAME`].
+pub fn encode<M: Serialize>(kind: FrameKind, message: &M) -> Result<Vec<u8>, FrameError> {
+    let mut frame = postcard::to_extend(message, vec![0; HEADER_LEN])?;
+    let header = frame_header(kind, frame.len() - HEADER_LEN)?;
+    if let Some(start) = frame.first_chunk_mut::<HEADER_LEN>() {
+        *start = header;
+    }
+    Ok(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CallRequest;
+
+    #[test]
+    fn a_frame_reads_back() {
+        let call = CallRequest { function: "get_item", params: b"[1]", timeout_ms: 30_000, max_result: 1 };
+        let frame = encode(FrameKind::Call, &call).unwrap();
+        let header = Header::read(*frame.first_chunk().unwrap()).unwrap();
+        assert_eq!(header.kind, FrameKind::Call);
+        assert_eq!(header.payload, frame.len() - HEADER_LEN);
+        let back: CallRequest = postcard::from_bytes(&frame[HEADER_LEN..]).unwrap();
+        assert_eq!(back, call);
+    }
+
+    #[test]
+    fn lengths_and_kinds_out_of_bounds_are_refused() {
+        assert!(matches!(Header::read([0, 0, 0, 0, 1]), Err(FrameError::Length(0))));
+        assert!(matches!(Header::read([0xff, 0xff, 0xff, 0xff, 1]), Err(FrameError::Length(_))));
+        assert!(matches!(Header::read([1, 0, 0, 0, 99]), Err(FrameError::Kind(99))));
+        assert!(frame_header(FrameKind::Rows, MAX_FRAME).is_err());
+    }
+}

@@ -1,0 +1,2 @@
+-- Text that compares without regard to case: customers.email uses it, so that Ada@example.com and ada@example.com are one customer.
+-- The file's name is the extension's name. citext is a trusted extension: the owner of a database may install it, no superuser needed.

@@ -1,0 +1,143 @@
+//! Functions of a name, as the catalog has them.
+
+use pgrx::pg_sys;
+use serde::Deserialize;
+use stonescriptdb_protocol::{ErrorCode, Failure};
+
+use crate::executor::deploy::ARGUMENT_TYPES;
+use crate::postgres::{PgError, identifiers};
+
+/// A function or procedure.
+#[derive(Debug, Clone)]
+pub(super) struct Function {
+    pub(super) oid: u32,
+    pub(super) schema: String,
+    pub(super) name: String,
+    /// CALL rather than SELECT.
+    pub(super) is_procedure: bool,
+    /// A bundle deployed it.
+    pub(super) deployed: bool,
+    /// It returns `trigger` or `event_trigger`: PostgreSQL alone can call it.
+    pub(super) is_trigger: bool,
+    /// All parameters in order, OUT ones too.
+    pub(super) parameters: Vec<Parameter>,
+    /// How many of the last input parameters have defaults.
+    pub(super) defaults: usize,
+    /// The type of the elements if the last input parameter is VARIADIC.
+    pub(super) variadic: Option<pg_sys::Oid>,
+    /// As a person writes it, for messages.
+    pub(super) signature: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Parameter {
+    pub(super) name: Option<String>,
+    pub(super) type_oid: pg_sys::Oid,
+    pub(super) is_input: bool,
+}
+
+impl Function {
+    pub(super) fn inputs(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(|parameter| parameter.is_input)
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    oid: u32,
+    schema: String,
+    name: String,
+    kind: String,
+    returns: String,
+    types: Vec<u32>,
+    all_types: Option<Vec<u32>>,
+    modes: Option<Vec<String>>,
+    names: Option<Vec<Option<String>>>,
+    defaults: usize,
+    variadic: u32,
+    signature: String,
+    deployed: bool,
+}
+
+/// $1 name, $2 schema or NULL: then the search path decides, as it does for any unqualified name. The tracking table says which of them
+/// a bundle deployed; types are compared by schema and name, which survive a restore where OIDs do not.
+fn query() -> String {
+    format!("
+SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+    'oid', p.oid::pg_catalog.int8, 'schema', n.nspname, 'name', p.proname, 'kind', p.prokind,
+    'returns', p.prorettype::pg_catalog.regtype, 'defaults', p.pronargdefaults, 'variadic', p.provariadic::pg_catalog.int8,
+    'types', ARRAY(SELECT u::pg_catalog.int8 FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
+    'all_types', p.proallargtypes::pg_catalog.int8[], 'modes', p.proargmodes, 'names', p.proargnames,
+    'signature', p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ')',
+    'deployed', EXISTS (SELECT FROM public._stonescriptdb_gateway_functions t
+                        WHERE t.function_name = p.proname AND t.function_schema = n.nspname
+                          AND t.argument_types = {ARGUMENT_TYPES}))
+    ORDER BY p.oid)::pg_catalog.text
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+WHERE p.proname = $1 AND (n.nspname = $2 OR ($2 IS NULL AND n.nspname = ANY (pg_catalog.current_schemas(true))))")
+}
+
+/// The functions that a name can mean, deployed or not.
+///
+/// # Errors
+/// `invalid_request` for what is no name.
+pub(super) fn functions(name: &str) -> Result<Vec<Function>, Failure> {
+    let mut parts = identifiers(name).map_err(|_| no_name(name))?;
+    let function = parts.pop().ok_or_else(|| no_name(name))?;
+    let schema = parts.pop();
+    if !parts.is_empty() {
+        return Err(no_name(name));
+    }
+    let spi = |error: pgrx::spi::Error| PgError::new("XX000", error.to_string());
+    let tracked = pgrx::Spi::get_one::<bool>(
+        "SELECT pg_catalog.to_regclass('public._stonescriptdb_gateway_functions') IS NOT NULL",
+    )
+    .map_err(spi)?;
+    if tracked != Some(true) {
+        return Ok(Vec::new());
+    }
+    let text = pgrx::Spi::get_one_with_args::<String>(&query(), &[function.into(), schema.into()]).map_err(spi)?;
+    let rows: Vec<Row> = match text {
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|_| Failure::internal("the catalog of functions does not read"))?
+        }
+        None => Vec::new(),
+    };
+    Ok(rows.into_iter().map(function_of).collect())
+}
+
+fn no_name(name: &str) -> Failure {
+    Failure::new(
+        ErrorCode::InvalidRequest,
+        format!("\"{}\" is not the name of a function", name.chars().take(64).collect::<String>()),
+    )
+}
+
+fn function_of(row: Row) -> Function {
+    let Row { types, all_types, modes, names, .. } = row;
+    let types = all_types.unwrap_or(types);
+    let names = names.unwrap_or_default();
+    let parameters = types
+        .iter()
+        .enumerate()
+        .map(|(index, type_oid)| Parameter {
+            name: names.get(index).cloned().flatten().filter(|name| !name.is_empty()),
+            type_oid: pg_sys::Oid::from(*type_oid),
+            is_input: modes
+                .as_ref()
+                .is_none_or(|modes| modes.get(index).is_none_or(|mode| matches!(mode.as_str(), "i" | "b" | "v"))),
+        })
+        .collect();
+    Function {
+        oid: row.oid,
+        schema: row.schema,
+        name: row.name,
+        is_procedure: row.kind == "p",
+        deployed: row.deployed && matches!(row.kind.as_str(), "f" | "p"),
+        is_trigger: matches!(row.returns.as_str(), "trigger" | "event_trigger"),
+        parameters,
+        defaults: row.defaults,
+        variadic: (row.variadic != 0).then(|| pg_sys::Oid::from(row.variadic)),
+        signature: row.signature,
+    }
+}

@@ -1,0 +1,77 @@
+//! A platform's two roles: one that owns, one that calls.
+
+use pgrx::Spi;
+use stonescriptdb_protocol::{ErrorCode, Failure};
+
+use super::{execute, spi};
+use crate::postgres::quote_identifier;
+
+/// NAMEDATALEN less the zero.
+const MAX_NAME: usize = 63;
+/// In front of every role's name, so that none of a DBA's is met by chance.
+const PREFIX: &str = "stonescriptdb_";
+
+/// The names of a platform's roles: `stonescriptdb_shop_owner`, `stonescriptdb_shop_call`. A long name is cut and told apart by a
+/// checksum.
+pub(super) fn names(platform_key: &str) -> (String, String) {
+    let longest = MAX_NAME - PREFIX.len() - "_owner".len();
+    let middle = if platform_key.len() <= longest {
+        platform_key.to_owned()
+    } else {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(platform_key);
+        let mark: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let kept: String = platform_key.chars().take(longest - mark.len() - 1).collect();
+        format!("{kept}_{mark}")
+    };
+    (format!("{PREFIX}{middle}_owner"), format!("{PREFIX}{middle}_call"))
+}
+
+/// Makes a role that can do nothing but what it owns or is granted. One that is left of an earlier life of the platform is taken again,
+/// but only if it carries our comment and has no rights beyond.
+///
+/// # Errors
+/// `name_collision` for a role of that name that is somebody else's.
+pub(super) fn ensure(role: &str, comment: &str) -> Result<(), Failure> {
+    let known = Spi::get_one_with_args::<bool>(
+        "SELECT (SELECT NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
+                        AND shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM $2
+                 FROM pg_roles WHERE rolname = $1)",
+        &[role.into(), comment.into()],
+    )
+    .map_err(spi)?;
+    match known {
+        Some(true) => Ok(()),
+        Some(false) => Err(Failure::new(
+            ErrorCode::NameCollision,
+            format!("a role \"{role}\" exists that stonescriptdb did not create"),
+        )
+        .hint("Rename it, or register the platform under another name.")),
+        None => {
+            let role = quote_identifier(role);
+            let comment = pgrx::spi::quote_literal(comment);
+            // LOGIN, for a background worker of PostgreSQL 15 and 16 connects only as such a role; it has no password.
+            execute(
+                &format!(
+                    "CREATE ROLE {role} LOGIN PASSWORD NULL NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+                ),
+                &[],
+            )?;
+            execute(&format!("COMMENT ON ROLE {role} IS {comment}"), &[])
+        }
+    }
+}
+
+/// Drops a role that owns nothing; leaves one that does.
+pub(super) fn drop_if_unused(role: &str) -> Result<(), Failure> {
+    let role = quote_identifier(role);
+    crate::postgres::subtransaction(|| execute(&format!("DROP ROLE IF EXISTS {role}"), &[])).or(Ok(()))
+}
+
+/// Nobody but the platform's roles may connect to its database. The call role may make temporary tables, as functions do.
+pub(super) fn close_database(database: &str, owner: &str, call: &str) -> Result<(), Failure> {
+    let (database, owner, call) = (quote_identifier(database), quote_identifier(owner), quote_identifier(call));
+    execute(&format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"), &[])?;
+    execute(&format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {owner}"), &[])?;
+    execute(&format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {call}"), &[])
+}

@@ -1,0 +1,65 @@
+//! Trying again for locks that others hold, with growing pauses.
+
+use std::time::Duration;
+
+use pgrx::Spi;
+use stonescriptdb_protocol::{ErrorCode, Failure};
+
+use crate::postgres::{transaction, wait};
+
+/// Tries before a deployment gives up. Each waits stonescriptdb.deploy_lock_timeout per statement.
+const ATTEMPTS: u32 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Runs `f` until it fails for another reason than locks (55P03) and deadlocks (40P01).
+///
+/// # Errors
+/// `lock_timeout` with the holders when all attempts failed; any other failure as it is.
+pub(super) fn with_retries<T>(mut f: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        match f() {
+            Err(failure) if is_about_locks(&failure) => {
+                if attempt == ATTEMPTS {
+                    return Err(out_of_reach(failure));
+                }
+                // Jitter, so that two that met once do not meet again: the low bits of the clock are random enough.
+                let jitter = std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .unwrap_or_default()
+                    .subsec_nanos();
+                wait::pause(pause + Duration::from_micros(u64::from(jitter % 50_000)))?;
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+    Err(Failure::internal("a deployment was tried too often"))
+}
+
+fn is_about_locks(failure: &Failure) -> bool {
+    matches!(failure.sqlstate.as_deref(), Some("55P03" | "40P01"))
+}
+
+fn out_of_reach(failure: Failure) -> Failure {
+    let holders = transaction(|| {
+        Spi::get_one::<String>(
+            "SELECT pg_catalog.string_agg(pg_catalog.format('pid %s (role %s, in a transaction since %s)', pid, usename, xact_start), '; ')
+             FROM pg_catalog.pg_stat_activity
+             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND xact_start IS NOT NULL",
+        )
+        .map_err(super::spi)
+    });
+    let detail = match holders {
+        Ok(Some(holders)) => Some(format!("Transactions open in the database: {holders}")),
+        _ => failure.detail,
+    };
+    Failure {
+        code: ErrorCode::LockTimeout,
+        message: "the locks that the deployment needs are held by others".to_owned(),
+        cause: Some(failure.message),
+        detail,
+        hint: Some("Try again when they are done, or end them.".to_owned()),
+        ..failure
+    }
+}

@@ -1,0 +1,160 @@
+//! A bundle's files, read as SQL and put in order.
+
+use stonescriptdb_bundle::{Bundle, BundleError, Kind as FileKind, SourceFile};
+use stonescriptdb_protocol::{ErrorCode, Failure};
+use stonescriptdb_schema::{Facts, Graph};
+
+use crate::error::from_postgres;
+use crate::postgres::{Kind, Script, ScriptError, Statement};
+use crate::settings;
+
+/// A file and its statements.
+pub(crate) struct Source {
+    pub(crate) kind: FileKind,
+    pub(crate) path: String,
+    /// The last part of the path, by which migrations are known.
+    pub(crate) file_name: String,
+    /// SHA-256 of the bytes, in hex.
+    pub(crate) raw_checksum: String,
+    /// Over the tokens: blind to white space and comments.
+    pub(crate) checksum: String,
+    pub(crate) script: Script,
+}
+
+/// A statement by its file and its place there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Unit {
+    pub(crate) source: usize,
+    pub(crate) statement: usize,
+}
+
+/// A bundle ready to be applied.
+pub(crate) struct Sources {
+    pub(crate) files: Vec<Source>,
+    /// Statements of types/, tables/, functions/ and views/, in an order in which they can run.
+    pub(crate) units: Vec<Unit>,
+    /// The same, as the graph knows them: in natural order.
+    natural: Vec<Unit>,
+    graph: Graph,
+}
+
+/// Reads an archive.
+///
+/// # Errors
+/// `schema_extraction_failed` with the file and, where it is known, the line.
+pub(crate) fn read_bundle(archive: &[u8]) -> Result<Bundle, Failure> {
+    Bundle::read(archive, &settings::archive_limits()).map_err(|error: BundleError| {
+        let failure = Failure::new(ErrorCode::SchemaExtractionFailed, error.to_string());
+        match error.path() {
+            Some(path) => failure.at(path, error.line()),
+            None => failure,
+        }
+    })
+}
+
+impl Sources {
+    /// Parses every file and orders the statements. Trees are allocated in the current memory context: call inside a transaction.
+    ///
+    /// # Errors
+    /// `schema_extraction_failed`: SQL that does not parse, a statement that no bundle may contain, statements that need each other.
+    pub(crate) fn read(bundle: &Bundle) -> Result<Sources, Failure> {
+        let files = bundle
+            .files
+            .iter()
+            .filter(|file| file.kind != FileKind::Extension)
+            .map(source)
+            .collect::<Result<Vec<_>, _>>()?;
+        let natural: Vec<Unit> = files
+            .iter()
+            .enumerate()
+            .filter(|(_, source)| !matches!(source.kind, FileKind::Migration | FileKind::Seeder))
+            .flat_map(|(index, source)| {
+                (0..source.script.statements.len()).map(move |statement| Unit { source: index, statement })
+            })
+            .collect();
+        let facts: Vec<(usize, &Facts)> =
+            natural.iter().filter_map(|unit| Some((unit.source, &statement_of(&files, *unit)?.facts))).collect();
+        let graph = Graph::new(&facts);
+        let order = graph.order().map_err(|cycle| cyclic(&files, &natural, &cycle.0))?;
+        let units = order.into_iter().filter_map(|number| natural.get(number).copied()).collect();
+        Ok(Sources { files, units, natural, graph })
+    }
+
+    pub(crate) fn of_kind(&self, kind: FileKind) -> impl Iterator<Item = &Source> {
+        self.files.iter().filter(move |source| source.kind == kind)
+    }
+
+    pub(crate) fn has(&self, kind: FileKind) -> bool {
+        self.files.iter().any(|source| source.kind == kind)
+    }
+
+    /// A unit's file and statement.
+    pub(crate) fn get(&self, unit: Unit) -> Option<(&Source, &Statement)> {
+        let source = self.files.get(unit.source)?;
+        Some((source, source.script.statements.get(unit.statement)?))
+    }
+
+    /// Units that make what `is_later` says, and all that needs them.
+    pub(crate) fn later(&self, is_later: impl Fn(&Statement) -> bool) -> Vec<Unit> {
+        let first: Vec<usize> = self
+            .natural
+            .iter()
+            .enumerate()
+            .filter(|(_, unit)| self.get(**unit).is_some_and(|(_, statement)| is_later(statement)))
+            .map(|(number, _)| number)
+            .collect();
+        self.graph.dependents(&first).into_iter().filter_map(|number| self.natural.get(number).copied()).collect()
+    }
+}
+
+fn statement_of(files: &[Source], unit: Unit) -> Option<&Statement> {
+    files.get(unit.source)?.script.statements.get(unit.statement)
+}
+
+fn source(file: &SourceFile) -> Result<Source, Failure> {
+    let refused = |message: String, line: u32| {
+        Failure::new(ErrorCode::SchemaExtractionFailed, message).at(&file.path, Some(line))
+    };
+    let mut script =
+        Script::parse(&file.text).map_err(|error| failure(ErrorCode::SchemaExtractionFailed, error, &file.path))?;
+    for statement in &script.statements {
+        if let Kind::Refused(why) = &statement.kind {
+            return Err(refused(format!("a bundle may not contain {why}"), statement.line));
+        }
+    }
+    script.make_replace();
+    Ok(Source {
+        kind: file.kind,
+        path: file.path.clone(),
+        file_name: file.file_name().to_owned(),
+        raw_checksum: file.sha256.clone(),
+        checksum: script.checksum(),
+        script,
+    })
+}
+
+/// An error of a script as a failure with its place.
+pub(crate) fn failure(code: ErrorCode, error: ScriptError, path: &str) -> Failure {
+    from_postgres(code, error.error).at(path, Some(error.line))
+}
+
+fn cyclic(files: &[Source], natural: &[Unit], members: &[usize]) -> Failure {
+    let places: Vec<(String, u32)> = members
+        .iter()
+        .filter_map(|number| {
+            let unit = natural.get(*number)?;
+            Some((files.get(unit.source)?.path.clone(), statement_of(files, *unit)?.line))
+        })
+        .collect();
+    let list: Vec<String> = places.iter().map(|(path, line)| format!("{path}:{line}")).collect();
+    let failure = Failure::new(
+        ErrorCode::SchemaExtractionFailed,
+        "statements of the bundle need each other: there is no order for them",
+    )
+    .detail(format!("A cycle: {}", list.join(", ")))
+    .hint("Break it with a separate ALTER, or with a function whose body is a string.");
+    match places.first() {
+        Some((path, line)) => failure.at(path, Some(*line)),
+        None => failure,
+    }
+}

@@ -1,0 +1,112 @@
+//! An executor: a worker attached to one database as one role, which serves one request after the other.
+
+pub(crate) mod call;
+mod channel;
+mod control;
+mod deploy;
+mod extensions;
+
+use serde::Serialize;
+use stonescriptdb_protocol::{CallRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, Hello, encode};
+
+use crate::postgres::{self, session, wait, worker};
+use call::Caller;
+use channel::Channel;
+
+/// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
+pub(crate) fn main(id: u64) -> ! {
+    worker::executor_signals();
+    let extra = worker::extra();
+    let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));
+    let role = (!role.is_empty()).then_some(role);
+    worker::connect(database, role);
+    if role.is_none() {
+        // As superuser nothing may be found but PostgreSQL's own.
+        let _ = session::set_default(c"search_path", c"pg_catalog, pg_temp");
+    }
+    postgres::invalidation::watch();
+    let Ok(mut channel) = Channel::connect() else { worker::exit(0) };
+    let hello = Hello { executor: id, pid: worker::my_pid() };
+    if encode(FrameKind::Hello, &hello).is_ok_and(|frame| channel.write(&frame)) {
+        serve(&mut channel);
+    }
+    worker::exit(0)
+}
+
+/// Serves until the broker closes the connection.
+fn serve(channel: &mut Channel) {
+    let mut caller = Caller::default();
+    worker::report_idle();
+    while let Some((kind, payload)) = channel.read() {
+        // A cancel that was meant for the last request.
+        wait::forget_cancel();
+        let answer = match kind {
+            FrameKind::Call => call(&mut caller, &payload),
+            FrameKind::Request => request(&payload),
+            _ => return,
+        };
+        if !channel.write(&answer) {
+            return;
+        }
+        drop((answer, payload));
+        wait::forget_cancel();
+        if session::reset().is_err() {
+            // Nobody may find what a caller left here: start anew.
+            return;
+        }
+        worker::report_idle();
+    }
+}
+
+fn call(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {
+    let Ok(request) = postcard::from_bytes::<CallRequest>(payload) else {
+        return failure(&Failure::internal("a call does not decode"));
+    };
+    worker::report_running(request.function);
+    session::arm_timeout(request.timeout_ms);
+    let result = caller.call(&request);
+    session::disarm_timeout();
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+fn request(payload: &[u8]) -> Vec<u8> {
+    let request = match postcard::from_bytes::<ExecutorRequest>(payload) {
+        Ok(request) => request,
+        Err(_) => return failure(&Failure::internal("a request does not decode")),
+    };
+    match request {
+        ExecutorRequest::Deploy(request) => {
+            worker::report_running("deploy");
+            answer(deploy::run(request))
+        }
+        ExecutorRequest::InstallExtensions(wanted) => {
+            worker::report_running("install extensions");
+            answer(extensions::install(&wanted))
+        }
+        ExecutorRequest::DropExtensions(names) => {
+            worker::report_running("drop extensions");
+            answer(extensions::drop_again(&names))
+        }
+        ExecutorRequest::Control(request) => {
+            worker::report_running("control");
+            control::run(request)
+        }
+    }
+}
+
+fn answer<T: Serialize>(result: Result<T, Failure>) -> Vec<u8> {
+    match result {
+        Ok(value) => {
+            encode(FrameKind::Answer, &value).unwrap_or_else(|error| failure(&Failure::internal(error.to_string())))
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+fn failure(error: &Failure) -> Vec<u8> {
+    encode(FrameKind::Failure, error)
+        .or_else(|_| {
+            encode(FrameKind::Failure, &Failure::new(ErrorCode::InternalError, "the error is too large to report"))
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,41 @@
+//! stonescriptdb: a multi-tenant function backend inside PostgreSQL.
+//!
+//! docs/architecture.md has the map. In short: `server` is the one static background worker (HTTP, broker, pool), `executor` the dynamic
+//! ones that do the work, `sql_api` what a DBA calls, `postgres` the only unsafe code.
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("stonescriptdb needs panic = \"unwind\": a panic that aborts would restart the whole PostgreSQL server");
+
+mod error;
+mod executor;
+mod postgres;
+mod server;
+mod settings;
+mod sql_api;
+
+pgrx::pg_module_magic!();
+
+pgrx::extension_sql_file!("../sql/install.sql", name = "install");
+
+/// Called by PostgreSQL when it loads the library.
+#[pgrx::pg_guard]
+#[allow(non_snake_case, reason = "PostgreSQL's name for it")]
+pub extern "C-unwind" fn _PG_init() {
+    if !postgres::hooks::is_preloading() {
+        pgrx::ereport!(
+            ERROR,
+            pgrx::PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "stonescriptdb must be loaded by shared_preload_libraries",
+            "Add this line to postgresql.conf and restart the server: shared_preload_libraries = 'stonescriptdb'"
+        );
+    }
+    settings::define();
+    postgres::hooks::install(
+        sql_api::hold_database,
+        postgres::hooks::EndOfTransaction {
+            registry_changed: sql_api::tell_registry_changed,
+            release_databases: sql_api::release_databases,
+        },
+    );
+    postgres::worker::register_server_worker();
+}

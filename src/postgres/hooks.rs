@@ -1,0 +1,223 @@
+//! Where the extension is called by PostgreSQL: settings with hooks, statements about whole databases, the end of transactions.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::NodeTag;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use stonescriptdb_protocol::{ErrorCode, Failure};
+
+use super::error::{guard, text};
+use super::nodes::{pointers, tag};
+
+/// Defines a setting whose value is never shown, not to a superuser either.
+pub(crate) fn define_secret(
+    name: &'static CStr,
+    description: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    let flags = GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL;
+    // SAFETY: the hook gives a static string.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            description,
+            c"",
+            setting,
+            GucContext::Sighup,
+            flags,
+            None,
+            None,
+            Some(show_secret),
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn show_secret() -> *const std::ffi::c_char {
+    c"********".as_ptr()
+}
+
+/// Makes unknown settings under our prefix an error rather than placeholders.
+pub(crate) fn reserve_prefix() {
+    // SAFETY: the string is static.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"stonescriptdb".as_ptr()) }
+}
+
+/// Whether the library is being loaded by `shared_preload_libraries`, the only way in which it works.
+pub(crate) fn is_preloading() -> bool {
+    // SAFETY: a plain flag.
+    unsafe { pg_sys::process_shared_preload_libraries_in_progress }
+}
+
+/// What happens at the end of a transaction of an ordinary backend.
+#[derive(Clone, Copy)]
+pub(crate) struct EndOfTransaction {
+    /// The registry was changed in it, and it committed.
+    pub(crate) registry_changed: fn(),
+    /// It ended, either way, and held databases.
+    pub(crate) release_databases: fn(),
+}
+
+/// Stops the executors of a database and keeps new ones out until `release_databases`.
+pub(crate) type HoldDatabase = fn(&str);
+
+thread_local! {
+    static HOLD: Cell<Option<HoldDatabase>> = const { Cell::new(None) };
+    static AT_END: Cell<Option<EndOfTransaction>> = const { Cell::new(None) };
+    static REGISTRY_CHANGED: Cell<bool> = const { Cell::new(false) };
+    static HOLDING: Cell<bool> = const { Cell::new(false) };
+    static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
+}
+
+/// Installs the hooks; once, in the postmaster, so that every backend has them.
+pub(crate) fn install(hold: HoldDatabase, at_end: EndOfTransaction) {
+    HOLD.set(Some(hold));
+    AT_END.set(Some(at_end));
+    // SAFETY: hooks are set while the library is loaded, as every extension sets them; callbacks live as long as the library.
+    unsafe {
+        PREVIOUS.set(pg_sys::ProcessUtility_hook);
+        pg_sys::ProcessUtility_hook = Some(process_utility);
+        pg_sys::RegisterXactCallback(Some(end_of_transaction), std::ptr::null_mut());
+    }
+}
+
+/// Remembers that this transaction changes the registry.
+pub(crate) fn note_registry_change() {
+    REGISTRY_CHANGED.set(true);
+}
+
+unsafe extern "C-unwind" fn end_of_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    let committed = match event {
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => true,
+        pg_sys::XactEvent::XACT_EVENT_ABORT => false,
+        _ => return,
+    };
+    let Some(at_end) = AT_END.get() else { return };
+    if HOLDING.replace(false) {
+        (at_end.release_databases)();
+    }
+    if REGISTRY_CHANGED.replace(false) && committed {
+        (at_end.registry_changed)();
+    }
+}
+
+unsafe extern "C-unwind" {
+    // Past pgrx's binding: an error of a utility statement must pass through this hook as if it were not there.
+    #[allow(clippy::too_many_arguments, reason = "PostgreSQL's signature")]
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        query: *const std::ffi::c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+#[allow(clippy::too_many_arguments, reason = "the hook's signature")]
+unsafe extern "C-unwind" fn process_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *const std::ffi::c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    parameters: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    destination: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: the arguments are passed on as they came; nothing in this frame needs dropping, so that errors may jump over it.
+    unsafe {
+        if is_ours((*statement).utilityStmt) {
+            guard(|| before((*statement).utilityStmt, context), |_| String::new());
+        }
+        let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
+        next(statement, query, read_only_tree, context, parameters, environment, destination, completion);
+    }
+}
+
+/// Whether a statement is of a kind that [`before`] looks at: nearly none is, and these go on at once.
+unsafe fn is_ours(statement: *mut pg_sys::Node) -> bool {
+    use NodeTag::*;
+    // SAFETY: a live node.
+    matches!(
+        unsafe { tag(statement) },
+        Some(
+            T_DropdbStmt
+                | T_RenameStmt
+                | T_AlterDatabaseStmt
+                | T_CreatedbStmt
+                | T_AlterRoleStmt
+                | T_AlterRoleSetStmt
+                | T_AlterDatabaseSetStmt
+        )
+    )
+}
+
+/// What is done before such a statement.
+unsafe fn before(statement: *mut pg_sys::Node, context: pg_sys::ProcessUtilityContext::Type) -> Result<(), Failure> {
+    // SAFETY: a live node; plain globals.
+    unsafe {
+        let is_worker = !pg_sys::MyBgworkerEntry.is_null();
+        if is_worker && changes_logins(statement) && !pg_sys::superuser() {
+            let failure = Failure::new(
+                ErrorCode::QueryFailed,
+                "a platform's roles cannot change roles or the settings of sessions to come",
+            );
+            return Err(Failure { sqlstate: Some("42501".to_owned()), ..failure });
+        }
+        if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
+            && !is_worker
+            && let Some(database) = disturbed_database(statement)
+            && let Some(hold) = HOLD.get()
+        {
+            HOLDING.set(true);
+            hold(&database);
+        }
+        Ok(())
+    }
+}
+
+/// Statements by which a session could reach into later ones: PostgreSQL lets every role set its own password and defaults, and an owner
+/// its database's.
+unsafe fn changes_logins(statement: *mut pg_sys::Node) -> bool {
+    use NodeTag::{T_AlterDatabaseSetStmt, T_AlterRoleSetStmt, T_AlterRoleStmt};
+    // SAFETY: a live node.
+    matches!(unsafe { tag(statement) }, Some(T_AlterRoleStmt | T_AlterRoleSetStmt | T_AlterDatabaseSetStmt))
+}
+
+/// The database that a statement needs to have to itself: to drop, rename or move it, or to copy it.
+unsafe fn disturbed_database(statement: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: casts follow the tag.
+    unsafe {
+        match tag(statement)? {
+            NodeTag::T_DropdbStmt => text((*statement.cast::<pg_sys::DropdbStmt>()).dbname),
+            NodeTag::T_RenameStmt => {
+                let rename = &*statement.cast::<pg_sys::RenameStmt>();
+                (rename.renameType == pg_sys::ObjectType::OBJECT_DATABASE).then(|| text(rename.subname)).flatten()
+            }
+            NodeTag::T_AlterDatabaseStmt => {
+                let alter = &*statement.cast::<pg_sys::AlterDatabaseStmt>();
+                option(alter.options, "tablespace").and_then(|_| text(alter.dbname))
+            }
+            NodeTag::T_CreatedbStmt => {
+                let value = option((*statement.cast::<pg_sys::CreatedbStmt>()).options, "template")?;
+                (tag(value) == Some(NodeTag::T_String)).then(|| text((*value.cast::<pg_sys::String>()).sval)).flatten()
+            }
+            _ => None,
+        }
+    }
+}
+
+unsafe fn option(list: *const pg_sys::List, name: &str) -> Option<*mut pg_sys::Node> {
+    // SAFETY: a list of DefElem.
+    unsafe {
+        pointers::<pg_sys::DefElem>(list)
+            .into_iter()
+            .find(|element| text((**element).defname).as_deref() == Some(name))
+            .map(|element| (*element).arg)
+    }
+}

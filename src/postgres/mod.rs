@@ -1,0 +1,27 @@
+//! The only unsafe code: everything that touches PostgreSQL's memory and functions, behind safe names.
+#![allow(unsafe_code, reason = "PostgreSQL's internals are C; every block here says why it is sound")]
+
+mod error;
+mod execute;
+mod facts;
+mod foreign_keys;
+pub(crate) mod hooks;
+mod json_out;
+pub(crate) mod lexer;
+mod nodes;
+mod parser;
+mod plan;
+pub(crate) mod session;
+mod sql_function;
+pub(crate) mod toplevel;
+mod transaction;
+mod version;
+pub(crate) mod wait;
+pub(crate) mod worker;
+
+pub(crate) use error::{PgError, catch};
+pub(crate) use json_out::require_utf8;
+pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
+pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape};
+pub(crate) use sql_function::{Arguments, Returned};
+pub(crate) use transaction::{subtransaction, transaction};

@@ -1,0 +1,306 @@
+//! Prepared calls: one saved SPI plan per way of calling a function, and values for its parameters.
+
+use std::ffi::CString;
+
+use pgrx::pg_sys;
+
+use super::error::{PgError, catch};
+use super::json_out::JsonReceiver;
+
+/// A value for a parameter; `None` is NULL. Lives in the memory context in which it was made, the transaction's.
+#[derive(Clone, Copy)]
+pub(crate) struct Value(Option<pg_sys::Datum>);
+
+impl Value {
+    pub(crate) const NULL: Value = Value(None);
+}
+
+/// A plan that outlives its transaction. PostgreSQL replans it when what it depends on changes.
+pub(crate) struct Plan {
+    plan: pg_sys::SPIPlanPtr,
+    types: Vec<pg_sys::Oid>,
+}
+
+impl Plan {
+    /// Prepares a statement with parameters of these types, inside a transaction.
+    ///
+    /// # Errors
+    /// PostgreSQL's own, from parsing and analysis.
+    pub(crate) fn prepare(sql: &str, types: &[pg_sys::Oid]) -> Result<Plan, PgError> {
+        let sql = CString::new(sql).map_err(|_| PgError::new("22021", "the statement contains a zero byte"))?;
+        let mut types = types.to_vec();
+        // SAFETY: SPI is connected between connect and finish; the kept plan lives in CacheMemoryContext.
+        let plan = catch(|| unsafe {
+            pg_sys::SPI_connect();
+            let plan = pg_sys::SPI_prepare(sql.as_ptr(), types.len() as i32, types.as_mut_ptr());
+            if !plan.is_null() {
+                pg_sys::SPI_keepplan(plan);
+            }
+            pg_sys::SPI_finish();
+            plan
+        })?;
+        if plan.is_null() {
+            Err(PgError::new("XX000", "the statement cannot be prepared"))
+        } else {
+            Ok(Plan { plan, types })
+        }
+    }
+
+    /// Runs it; the rows are appended to `out` as JSON objects with commas between them. Gives the text and the number of rows.
+    ///
+    /// # Errors
+    /// PostgreSQL's own; 54000 when `out` grows over `limit` bytes.
+    pub(crate) fn run(&self, values: &[Value], out: Vec<u8>, limit: usize) -> Result<(Vec<u8>, u64), PgError> {
+        let mut receiver = JsonReceiver::new(out, limit);
+        // SAFETY: the parameter list is palloc'd for this execution; the receiver outlives it.
+        catch(|| unsafe {
+            pg_sys::SPI_connect();
+            let options = pg_sys::SPIExecuteOptions {
+                params: self.parameters(values),
+                dest: receiver.as_dest(),
+                ..pg_sys::SPIExecuteOptions::default()
+            };
+            let result = pg_sys::SPI_execute_plan_extended(self.plan, &options);
+            pg_sys::SPI_finish();
+            if result < 0 {
+                pgrx::error!("the call could not be executed (SPI code {result})");
+            }
+        })?;
+        Ok(receiver.finish())
+    }
+
+    /// Runs it for the one value of its one row, which is copied into the transaction's context.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    fn single(&self, values: &[Value]) -> Result<Value, PgError> {
+        // SAFETY: as above; SPI_datumTransfer copies into the context that was current before SPI_connect.
+        catch(|| unsafe {
+            pg_sys::SPI_connect();
+            let options =
+                pg_sys::SPIExecuteOptions { params: self.parameters(values), ..pg_sys::SPIExecuteOptions::default() };
+            pg_sys::SPI_execute_plan_extended(self.plan, &options);
+            let table = pg_sys::SPI_tuptable;
+            let mut value = Value::NULL;
+            if !table.is_null() && pg_sys::SPI_processed == 1 {
+                let descriptor = (*table).tupdesc;
+                let mut is_null = false;
+                let datum = pg_sys::SPI_getbinval(*(*table).vals, descriptor, 1, &mut is_null);
+                if !is_null {
+                    let attribute = super::version::attribute(descriptor, 0);
+                    value =
+                        Value(Some(pg_sys::SPI_datumTransfer(datum, attribute.attbyval, i32::from(attribute.attlen))));
+                }
+            }
+            pg_sys::SPI_finish();
+            value
+        })
+    }
+
+    unsafe fn parameters(&self, values: &[Value]) -> pg_sys::ParamListInfo {
+        if self.types.is_empty() {
+            return std::ptr::null_mut();
+        }
+        // SAFETY: makeParamList makes room for as many entries as it is told.
+        unsafe {
+            let list = pg_sys::makeParamList(self.types.len() as i32);
+            let entries = (*list).params.as_mut_ptr();
+            for (index, type_oid) in self.types.iter().enumerate() {
+                let value = values.get(index).copied().unwrap_or(Value::NULL).0;
+                let entry = &mut *entries.add(index);
+                entry.value = value.unwrap_or(pg_sys::Datum::null());
+                entry.isnull = value.is_none();
+                entry.pflags = pg_sys::PARAM_FLAG_CONST as u16;
+                entry.ptype = *type_oid;
+            }
+            list
+        }
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: kept by `prepare`, freed once.
+        let _ = catch(|| unsafe { pg_sys::SPI_freeplan(self.plan) });
+    }
+}
+
+/// How text becomes a value of one type.
+pub(crate) struct Input {
+    type_oid: pg_sys::Oid,
+    function: pg_sys::FmgrInfo,
+    io_parameter: pg_sys::Oid,
+    shape: Shape,
+    /// For arrays and composites: PostgreSQL's own conversion from JSON.
+    from_json: Option<Plan>,
+}
+
+/// What JSON a type takes by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Shape {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    OtherNumber,
+    Text,
+    Json,
+    Array,
+    Composite,
+    Other,
+}
+
+/// The shape of a type, through domains.
+///
+/// # Errors
+/// An OID that is no type any more.
+pub(crate) fn shape(type_oid: pg_sys::Oid) -> Result<Shape, PgError> {
+    // SAFETY: catalog look-ups inside a transaction.
+    catch(|| unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        match base {
+            pg_sys::BOOLOID => Shape::Bool,
+            pg_sys::INT2OID => Shape::Int2,
+            pg_sys::INT4OID => Shape::Int4,
+            pg_sys::INT8OID => Shape::Int8,
+            pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID => Shape::OtherNumber,
+            pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::NAMEOID => Shape::Text,
+            pg_sys::JSONOID | pg_sys::JSONBOID => Shape::Json,
+            _ if pg_sys::get_element_type(base) != pg_sys::InvalidOid => Shape::Array,
+            _ if pg_sys::type_is_rowtype(base) => Shape::Composite,
+            _ => Shape::Other,
+        }
+    })
+}
+
+impl Input {
+    /// # Errors
+    /// PostgreSQL's own: a pseudo-type, a shell type.
+    pub(crate) fn new(type_oid: pg_sys::Oid) -> Result<Input, PgError> {
+        let shape = shape(type_oid)?;
+        // SAFETY: the function's info is kept as long as the process.
+        let (function, io_parameter) = catch(|| unsafe {
+            let mut id = pg_sys::InvalidOid;
+            let mut io_parameter = pg_sys::InvalidOid;
+            pg_sys::getTypeInputInfo(type_oid, &mut id, &mut io_parameter);
+            let mut function = pg_sys::FmgrInfo::default();
+            pg_sys::fmgr_info_cxt(id, &mut function, pg_sys::TopMemoryContext);
+            (function, io_parameter)
+        })?;
+        let from_json = match shape {
+            Shape::Array | Shape::Composite => {
+                // SAFETY: format_type_be_qualified gives the type as SQL, quoted.
+                let name = catch(|| unsafe { super::error::text(pg_sys::format_type_be_qualified(type_oid)) })?
+                    .unwrap_or_default();
+                let sql = format!("SELECT x.v FROM pg_catalog.json_to_record($1) AS x(v {name})");
+                Some(Plan::prepare(&sql, &[pg_sys::JSONOID])?)
+            }
+            _ => None,
+        };
+        Ok(Input { type_oid, function, io_parameter, shape, from_json })
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// By the type's input function, as a quoted literal would be.
+    ///
+    /// # Errors
+    /// 22P02 and whatever else the input function raises.
+    pub(crate) fn from_text(&mut self, text: &str) -> Result<Value, PgError> {
+        let text = CString::new(text).map_err(|_| {
+            PgError::new("22021", "a string contains the character \\u0000, which PostgreSQL cannot store")
+        })?;
+        // SAFETY: input functions read the string and palloc their result.
+        catch(|| unsafe {
+            Value(Some(pg_sys::InputFunctionCall(&mut self.function, text.as_ptr().cast_mut(), self.io_parameter, -1)))
+        })
+    }
+
+    /// Whether the type takes NULL. An input function is strict, so it is asked as PostgreSQL asks it: a domain's runs all the same.
+    ///
+    /// # Errors
+    /// 23502 of a domain that is NOT NULL.
+    pub(crate) fn check_null(&mut self) -> Result<(), PgError> {
+        // SAFETY: InputFunctionCall takes a null string, and calls only functions that are not strict with it.
+        catch(|| unsafe {
+            pg_sys::InputFunctionCall(&mut self.function, std::ptr::null_mut(), self.io_parameter, -1);
+        })
+    }
+
+    /// From a JSON array or object, as `json_to_record` does it.
+    ///
+    /// # Errors
+    /// PostgreSQL's own; 22P02 for a type that has no such form.
+    pub(crate) fn from_structure(&mut self, json: &str) -> Result<Value, PgError> {
+        let Some(plan) = &self.from_json else { return self.from_text(json) };
+        let record = format!("{{\"v\":{json}}}");
+        // SAFETY: cstring_to_text_with_len copies the bytes.
+        let text = catch(|| unsafe {
+            Value(Some(pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(
+                record.as_ptr().cast(),
+                record.len() as i32,
+            ))))
+        })?;
+        plan.single(&[text])
+    }
+
+    /// An integer, where the type is one of the integers and the number fits; otherwise the input function says what is wrong.
+    pub(crate) fn from_integer(&self, number: i64) -> Option<Value> {
+        match self.shape {
+            Shape::Int2 => i16::try_from(number).ok().map(|n| Value(Some(pg_sys::Datum::from(n)))),
+            Shape::Int4 => i32::try_from(number).ok().map(|n| Value(Some(pg_sys::Datum::from(n)))),
+            Shape::Int8 => Some(Value(Some(pg_sys::Datum::from(number)))),
+            _ => None,
+        }
+        // A domain's constraints are checked by its input function only.
+        .filter(|_| matches!(self.type_oid, pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID))
+    }
+}
+
+/// The parts of a name as SQL writes it, folded and unquoted.
+///
+/// # Errors
+/// 42602 or 22023 for what is no name.
+pub(crate) fn identifiers(name: &str) -> Result<Vec<String>, PgError> {
+    let text = CString::new(name).map_err(|_| PgError::new("22021", "the name contains a zero byte"))?;
+    // SAFETY: stringToQualifiedNameList copies the string and gives a list of String nodes.
+    catch(|| unsafe { super::nodes::names(pg_sys::stringToQualifiedNameList(text.as_ptr())) })
+}
+
+/// A name as SQL writes it, quoted where it must be, by PostgreSQL's own rule.
+pub(crate) fn quote_identifier(name: &str) -> String {
+    pgrx::spi::quote_identifier(name)
+}
+
+/// Counts invalidations of functions, types and namespaces in this process: what was resolved before the last one may be stale.
+pub(crate) mod invalidation {
+    use std::cell::Cell;
+
+    use pgrx::pg_sys;
+
+    thread_local! {
+        static GENERATION: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Starts counting; once per process.
+    pub(crate) fn watch() {
+        for cache in [
+            pg_sys::SysCacheIdentifier::PROCOID,
+            pg_sys::SysCacheIdentifier::TYPEOID,
+            pg_sys::SysCacheIdentifier::NAMESPACEOID,
+        ] {
+            // SAFETY: the callback is a plain function that lives as long as the library.
+            unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(bump), pg_sys::Datum::null()) }
+        }
+    }
+
+    pub(crate) fn generation() -> u64 {
+        GENERATION.get()
+    }
+
+    unsafe extern "C-unwind" fn bump(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+        GENERATION.set(GENERATION.get().wrapping_add(1));
+    }
+}

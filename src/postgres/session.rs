@@ -1,0 +1,93 @@
+//! What a caller could leave behind in a session, put back between two calls.
+//!
+//! The parts of `DISCARD ALL` (commands/discard.c), but for the plan cache: plans are this extension's own, kept on purpose, and
+//! invalidated by PostgreSQL when what they depend on changes.
+
+use pgrx::pg_sys;
+
+use super::error::{PgError, catch};
+use super::transaction::transaction;
+
+unsafe extern "C-unwind" {
+    // commands/sequence.h, which pgrx does not bind.
+    fn ResetSequenceCaches();
+    // utils/timeout.h, likewise.
+    fn enable_timeout_after(id: i32, delay_ms: i32);
+    fn disable_timeout(id: i32, keep_indicator: bool);
+    fn get_timeout_indicator(id: i32, reset_indicator: bool) -> bool;
+}
+
+/// `STATEMENT_TIMEOUT` of utils/timeout.h's `TimeoutId`, the same in 15 to 18.
+const STATEMENT_TIMEOUT: i32 = 3;
+
+/// Resets settings, role, prepared statements, cursors, session-level advisory locks, temporary objects and sequence caches.
+///
+/// # Errors
+/// PostgreSQL's own. The session is then in an unknown state, and the worker must end.
+pub(crate) fn reset() -> Result<(), PgError> {
+    // SAFETY: outside of a transaction, as DISCARD ALL nearly is; each function is one that it calls.
+    catch(|| unsafe {
+        pg_sys::PortalHashTableDeleteAll();
+        if pg_sys::GetUserId() != pg_sys::GetSessionUserId() || pg_sys::GetCurrentRoleId() != pg_sys::InvalidOid {
+            pg_sys::SetPGVariable(c"session_authorization".as_ptr(), std::ptr::null_mut(), false);
+        }
+        pg_sys::ResetAllOptions();
+        pg_sys::DropAllPreparedStatements();
+        pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as _, true);
+        ResetSequenceCaches();
+    })?;
+    let mut namespace = pg_sys::InvalidOid;
+    let mut toast = pg_sys::InvalidOid;
+    // SAFETY: writes two Oids.
+    unsafe { pg_sys::GetTempNamespaceState(&mut namespace, &mut toast) };
+    if namespace != pg_sys::InvalidOid {
+        // SAFETY: inside a transaction.
+        transaction(|| -> Result<(), PgError> {
+            unsafe { pg_sys::ResetTempTableNamespace() };
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Cancels the running statement after so many milliseconds, until [`disarm_timeout`]. 0 arms nothing.
+pub(crate) fn arm_timeout(milliseconds: u32) {
+    if milliseconds > 0 {
+        // SAFETY: InitPostgres registered the handler in every worker that is connected to a database.
+        unsafe { enable_timeout_after(STATEMENT_TIMEOUT, i32::try_from(milliseconds).unwrap_or(i32::MAX)) }
+    }
+}
+
+/// Ends [`arm_timeout`]; a timeout that fired too late to matter is forgotten.
+pub(crate) fn disarm_timeout() {
+    // SAFETY: allowed whether armed or not.
+    unsafe {
+        disable_timeout(STATEMENT_TIMEOUT, false);
+        get_timeout_indicator(STATEMENT_TIMEOUT, true);
+    }
+    super::wait::forget_cancel();
+}
+
+/// Changes a setting for the rest of the process, as if it came with the connection.
+///
+/// # Errors
+/// An unknown name or a bad value.
+pub(crate) fn set_default(name: &'static std::ffi::CStr, value: &std::ffi::CStr) -> Result<(), PgError> {
+    // SAFETY: both strings end in a zero and are copied.
+    catch(|| unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    })
+}
+
+/// The role that is logged in, and its address if it came over TCP; inside a transaction.
+pub(crate) fn who() -> (String, Option<String>) {
+    // SAFETY: a catalog look-up inside a transaction; true: a role that is gone gives null.
+    let role = unsafe { super::error::text(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true)) };
+    let address = pgrx::Spi::get_one::<String>("SELECT pg_catalog.host(pg_catalog.inet_client_addr())").ok().flatten();
+    (role.unwrap_or_default(), address)
+}

@@ -1,0 +1,87 @@
+//! Transactions and subtransactions around Rust code, with errors as values.
+
+use pgrx::pg_sys;
+
+use super::error::{PgError, catch};
+
+/// Runs `f` in a transaction of its own with an active snapshot, as a background worker must. Commits if it is `Ok`; a value or
+/// an ERROR on the wrong side rolls back. The error of a commit (a deferred constraint) counts too.
+pub(crate) fn transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // SAFETY: background workers are outside any transaction between requests; what raises is caught and then aborted.
+    let result = catch(|| unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let value = f()?;
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        Ok(value)
+    });
+    match result {
+        Ok(Ok(value)) => {
+            back_to_top();
+            Ok(value)
+        }
+        Ok(Err(error)) => {
+            abort();
+            Err(error)
+        }
+        Err(error) => {
+            abort();
+            Err(error.into())
+        }
+    }
+}
+
+/// Runs a statement that brings its own snapshots (`CREATE DATABASE`) in a transaction command without an active one.
+pub(crate) fn bare_transaction(f: impl FnOnce()) -> Result<(), PgError> {
+    // SAFETY: as in `transaction`.
+    let result = catch(|| unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        f();
+        pg_sys::CommitTransactionCommand();
+    });
+    if result.is_err() {
+        abort();
+    }
+    back_to_top();
+    result
+}
+
+/// Runs `f` in a subtransaction that is kept if it is `Ok` and rolled back otherwise (as plpgsql's EXCEPTION blocks do it).
+pub(crate) fn subtransaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // SAFETY: the memory context and the resource owner are put back on both ways out, as pl_exec.c does.
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::BeginInternalSubTransaction(std::ptr::null());
+        pg_sys::MemoryContextSwitchTo(context);
+        let result = match catch(f) {
+            Ok(result) => result,
+            Err(error) => Err(error.into()),
+        };
+        if result.is_ok() {
+            pg_sys::ReleaseCurrentSubTransaction();
+        } else {
+            pg_sys::RollbackAndReleaseCurrentSubTransaction();
+        }
+        pg_sys::MemoryContextSwitchTo(context);
+        pg_sys::CurrentResourceOwner = owner;
+        result
+    }
+}
+
+fn abort() {
+    // An error while aborting is an error of the server: PostgreSQL itself makes it a PANIC or FATAL where it matters.
+    // SAFETY: allowed in any state; it is what PostgresMain does after an error.
+    let _ = catch(|| unsafe { pg_sys::AbortOutOfAnyTransaction() });
+    back_to_top();
+}
+
+fn back_to_top() {
+    // SAFETY: TopMemoryContext lives as long as the process.
+    unsafe {
+        pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the supported major versions of PostgreSQL differ, and nothing else.
+
+use pgrx::pg_sys;
+
+/// `CreateWaitEventSet` took a memory context before 17 and takes a resource owner since.
+pub(super) unsafe fn create_wait_event_set(events: i32) -> *mut pg_sys::WaitEventSet {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    // SAFETY: TopMemoryContext lives as long as the process.
+    unsafe {
+        pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, events)
+    }
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    // SAFETY: without an owner the set is its creator's to free.
+    unsafe {
+        pg_sys::CreateWaitEventSet(std::ptr::null_mut(), events)
+    }
+}
+
+/// `ExecutorRun` lost its last parameter in 18.
+pub(super) unsafe fn executor_run(query: *mut pg_sys::QueryDesc) {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller has started the query.
+    unsafe {
+        pg_sys::ExecutorRun(query, pg_sys::ScanDirection::ForwardScanDirection, 0, true)
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller has started the query.
+    unsafe {
+        pg_sys::ExecutorRun(query, pg_sys::ScanDirection::ForwardScanDirection, 0)
+    }
+}
+
+/// `pqsignal` of a backend has another name in 18.
+pub(super) unsafe fn handle_signal(number: i32, handler: unsafe extern "C-unwind" fn(i32)) {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the handler is one of PostgreSQL's own.
+    unsafe {
+        pg_sys::pqsignal(number, Some(handler));
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the handler is one of PostgreSQL's own.
+    unsafe {
+        pg_sys::pqsignal_be(number, Some(handler));
+    }
+}
+
+/// From 17 on a worker may connect as a role that has no LOGIN.
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+pub(super) const CONNECT_FLAGS: u32 = pg_sys::BGWORKER_BYPASS_ROLELOGINCHECK;
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub(super) const CONNECT_FLAGS: u32 = 0;
+
+/// `TupleDescAttr`: the attributes moved behind the compact ones in 18.
+///
+/// # Safety
+/// The descriptor must be live and have an attribute of this index (from 0).
+pub(super) unsafe fn attribute<'a>(descriptor: pg_sys::TupleDesc, index: usize) -> &'a pg_sys::FormData_pg_attribute {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        &*(*descriptor).attrs.as_ptr().add(index)
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's promise; tupdesc.h computes it in the same way.
+    unsafe {
+        let behind = (*descriptor).compact_attrs.as_ptr().add((*descriptor).natts as usize);
+        &*behind.cast::<pg_sys::FormData_pg_attribute>().add(index)
+    }
+}

@@ -1,0 +1,127 @@
+//! Waiting on the latch and one socket or pipe, the only way in which our workers and backends wait.
+
+use std::os::fd::RawFd;
+
+use pgrx::pg_sys;
+
+/// A set of latch, death of the postmaster and one descriptor, made once and waited on often.
+pub(crate) struct Waiter {
+    set: *mut pg_sys::WaitEventSet,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Woken {
+    /// The latch was set: look at flags and interrupts. The latch is reset already.
+    Latch,
+    /// The descriptor can be read, or its other end is gone.
+    Readable,
+    /// Time is up.
+    Timeout,
+}
+
+impl Waiter {
+    /// The descriptor must stay open as long as the waiter lives.
+    pub(crate) fn new(fd: RawFd) -> Waiter {
+        // SAFETY: the set lives in TopMemoryContext; the latch is this process's own.
+        unsafe {
+            let set = super::version::create_wait_event_set(3);
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_LATCH_SET,
+                pg_sys::PGINVALID_SOCKET,
+                pg_sys::MyLatch,
+                std::ptr::null_mut(),
+            );
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_EXIT_ON_PM_DEATH,
+                pg_sys::PGINVALID_SOCKET,
+                std::ptr::null_mut(),
+                std::ptr::null_mut(),
+            );
+            pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, fd, std::ptr::null_mut(), std::ptr::null_mut());
+            Waiter { set }
+        }
+    }
+
+    /// Waits; a negative timeout (milliseconds) is for ever. The process exits if the postmaster died.
+    pub(crate) fn wait(&self, timeout_ms: i64) -> Woken {
+        // SAFETY: the set is alive; one event fits into one event.
+        unsafe {
+            let mut event = pg_sys::WaitEvent::default();
+            let got = pg_sys::WaitEventSetWait(self.set, timeout_ms, &mut event, 1, pg_sys::PG_WAIT_EXTENSION);
+            if got == 0 {
+                Woken::Timeout
+            } else if event.events & pg_sys::WL_LATCH_SET != 0 {
+                pg_sys::ResetLatch(pg_sys::MyLatch);
+                Woken::Latch
+            } else {
+                Woken::Readable
+            }
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        unsafe { pg_sys::FreeWaitEventSet(self.set) }
+    }
+}
+
+/// Acts on pending interrupts: terminates, cancels, absorbs barriers, reloads nothing. Raises PostgreSQL's errors.
+pub(crate) fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// Forgets a cancel request that came too late for the work it was meant for.
+pub(crate) fn forget_cancel() {
+    // SAFETY: a flag of this process, which its signal handler sets.
+    unsafe { pg_sys::QueryCancelPending = 0 };
+}
+
+/// Rereads the configuration files if a SIGHUP came.
+pub(crate) fn reload_settings_if_asked() -> bool {
+    // SAFETY: the flag is set by SignalHandlerForConfigReload; ProcessConfigFile may run between transactions.
+    unsafe {
+        if pg_sys::ConfigReloadPending == 0 {
+            return false;
+        }
+        pg_sys::ConfigReloadPending = 0;
+        pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        true
+    }
+}
+
+/// Whether a SIGTERM came, for the server worker, which ends in its own time.
+pub(crate) fn shutdown_asked() -> bool {
+    // SAFETY: a flag of this process, which its signal handler sets.
+    unsafe { pg_sys::ShutdownRequestPending != 0 }
+}
+
+/// Sleeps on the latch. A cancel or a termination ends it.
+///
+/// # Errors
+/// 57014 when the request was cancelled.
+pub(crate) fn pause(duration: std::time::Duration) -> Result<(), super::error::PgError> {
+    let end = std::time::Instant::now() + duration;
+    loop {
+        let left = end.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: waits on this process's own latch.
+        super::error::catch(|| unsafe {
+            pg_sys::WaitLatch(
+                pg_sys::MyLatch,
+                events as i32,
+                left.as_millis().max(1) as std::ffi::c_long,
+                pg_sys::PG_WAIT_EXTENSION,
+            );
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+            check_for_interrupts();
+        })?;
+    }
+}

@@ -1,0 +1,228 @@
+//! The broker's socket: executors say hello here and are lent out from then on; backends ask here.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use stonescriptdb_protocol::{
+    BackendRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, HEADER_LEN, Header, Hello, encode,
+};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::pool::{Lease, Target};
+use super::{App, api};
+
+/// An answer: its kind and its payload.
+pub(super) type Answer = (FrameKind, BytesMut);
+
+/// Room for a typical answer, so that it is read in one go.
+const TYPICAL_ANSWER: usize = 4096;
+/// How often a request that no executor has begun is tried again on another one.
+const ATTEMPTS: usize = 3;
+
+/// How an exchange with an executor ended without an answer.
+enum Lost {
+    /// It ended before it had the whole request, so it has done nothing.
+    Before,
+    /// It ended at work.
+    Midway,
+}
+
+/// Has an executor of a target carry out a request.
+///
+/// # Errors
+/// The executor's own failure; `pool_exhausted` and `connection_failed` if there is none or it ends on the way.
+pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<Answer, Failure> {
+    let wait = app.settings().queue_timeout;
+    for _ in 0..ATTEMPTS {
+        let mut lease = app.pool.acquire(target, wait).await?;
+        match exchange(&mut lease, frame).await {
+            Ok((FrameKind::Failure, payload)) => return Err(decode(&payload)?),
+            Ok(answer) => return Ok(answer),
+            Err(Lost::Before) => lease.discard(),
+            Err(Lost::Midway) => {
+                lease.discard();
+                return Err(Failure::new(
+                    ErrorCode::ConnectionFailed,
+                    "the executor ended while it worked on the request",
+                )
+                .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.")
+                .database(&*target.database));
+            }
+        }
+    }
+    Err(Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked")
+        .database(&*target.database))
+}
+
+/// As [`run`], for a request other than a call.
+pub(super) async fn request<A: DeserializeOwned>(
+    app: &App,
+    target: &Arc<Target>,
+    request: &ExecutorRequest,
+) -> Result<A, Failure> {
+    let frame = encode(FrameKind::Request, request)
+        .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
+    let (_, payload) = run(app, target, &frame).await?;
+    decode(&payload)
+}
+
+fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
+    postcard::from_bytes(payload).map_err(|_| Failure::internal("an executor's answer does not decode"))
+}
+
+async fn exchange(lease: &mut Lease, frame: &[u8]) -> Result<Answer, Lost> {
+    lease.midway = true;
+    let Some(stream) = lease.stream() else { return Err(Lost::Before) };
+    write_all(stream, frame).await.map_err(|_| Lost::Before)?;
+    let answer = read_frame(stream).await;
+    lease.midway = false;
+    // Linux gives ECONNRESET where the other end closed with bytes of ours unread, and a plain end where it had read them all.
+    answer.map_err(|error| if error.kind() == ErrorKind::ConnectionReset { Lost::Before } else { Lost::Midway })
+}
+
+/// Reads one answer and forgets it.
+pub(super) async fn skip_answer(stream: &UnixStream) -> std::io::Result<()> {
+    read_frame(stream).await.map(drop)
+}
+
+async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn read_frame(stream: &UnixStream) -> std::io::Result<Answer> {
+    let mut buffer = BytesMut::with_capacity(TYPICAL_ANSWER);
+    let mut wanted = None;
+    loop {
+        stream.readable().await?;
+        match stream.try_read_buf(&mut buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        if wanted.is_none()
+            && let Some(head) = buffer.first_chunk::<HEADER_LEN>()
+        {
+            let header = Header::read(*head).map_err(|_| ErrorKind::InvalidData)?;
+            buffer.reserve((HEADER_LEN + header.payload + API_TAIL).saturating_sub(buffer.len()));
+            wanted = Some(header);
+        }
+        if let Some(header) = wanted
+            && buffer.len() >= HEADER_LEN + header.payload
+        {
+            buffer.advance(HEADER_LEN);
+            return Ok((header.kind, buffer));
+        }
+    }
+}
+
+/// Room behind an answer for what the server adds to it.
+const API_TAIL: usize = 64;
+
+/// Serves the socket until the worker ends.
+pub(super) async fn serve(app: Arc<App>, listener: UnixListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(welcome(app.clone(), stream));
+            }
+            // Out of descriptors, most likely: others will be closed.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    }
+}
+
+async fn welcome(app: Arc<App>, mut stream: UnixStream) {
+    let Ok((kind, payload)) = read_frame(&stream).await else { return };
+    match kind {
+        FrameKind::Hello => {
+            if let Ok(hello) = postcard::from_bytes::<Hello>(&payload) {
+                app.pool.connected(hello.executor, hello.pid, stream);
+            }
+        }
+        FrameKind::Ask => {
+            let mut payload = payload;
+            loop {
+                let Ok(request) = postcard::from_bytes::<BackendRequest>(&payload) else { return };
+                if !backend_request(&app, &mut stream, request).await {
+                    return;
+                }
+                match read_frame(&stream).await {
+                    Ok((FrameKind::Ask, next)) => payload = next,
+                    _ => return,
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Carries out a backend's request; if the backend goes away meanwhile (its user pressed Ctrl-C), the work is dropped, and so
+/// cancelled. `false` ends the connection.
+async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: BackendRequest) -> bool {
+    if let BackendRequest::Hold { database } = request {
+        let hold = app.pool.hold(&database).await;
+        answer(stream, Ok(FrameKind::Answer), &[]).await;
+        // Until the backend says Release or closes.
+        let _ = read_frame(stream).await;
+        drop(hold);
+        // The database may be gone or have another name now.
+        app.main.read_registry().await;
+        return false;
+    }
+    if matches!(request, BackendRequest::RegistryChanged) {
+        // Its sender does not wait: that it is gone already means nothing.
+        app.main.read_registry().await;
+        return false;
+    }
+    let result = tokio::select! {
+        result = api::backend(app, request) => result,
+        _ = gone(stream) => return false,
+    };
+    match result {
+        Ok(body) => answer(stream, Ok(FrameKind::Answer), &body).await,
+        Err(failure) => answer(stream, Err(failure), &[]).await,
+    }
+}
+
+/// Resolves when the peer has closed. A peer that waits for its answer sends nothing.
+async fn gone(stream: &UnixStream) {
+    loop {
+        if stream.readable().await.is_err() {
+            return;
+        }
+        match stream.try_read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            _ => return,
+        }
+    }
+}
+
+async fn answer(stream: &mut UnixStream, outcome: Result<FrameKind, Failure>, body: &[u8]) -> bool {
+    let frame = match outcome {
+        Ok(kind) => match stonescriptdb_protocol::frame_header(kind, body.len()) {
+            Ok(header) => [&header[..], body].concat(),
+            Err(_) => return false,
+        },
+        Err(failure) => match to_frame(&failure) {
+            Some(frame) => frame,
+            None => return false,
+        },
+    };
+    stream.write_all(&frame).await.is_ok()
+}
+
+fn to_frame(message: &impl Serialize) -> Option<Vec<u8>> {
+    encode(FrameKind::Failure, message).ok()
+}

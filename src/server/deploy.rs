@@ -1,0 +1,478 @@
+//! Deployments from above: one at a time per database, prepared and recorded in the control database, carried out by executors.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+use stonescriptdb_protocol::{
+    Asked, ControlRequest, DatabaseOutcome, DatabaseRow, DeployMode, DeployOptions, DeployReport, DeployRequest,
+    ErrorCode, ExecutorRequest, Failure, Finish, MAIN_TENANT, Prepare, Prepared, PreparedDatabase, Validation,
+};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
+use super::pool::Target;
+use super::{App, broker};
+use crate::error;
+
+/// What was asked.
+pub(super) struct Deployment {
+    pub(super) mode: DeployMode,
+    /// The bundle; `None` takes the platform's newest.
+    pub(super) archive: Option<Vec<u8>>,
+    pub(super) platform: Option<String>,
+    pub(super) tenant: Option<String>,
+    pub(super) options: DeployOptions,
+    pub(super) asked: Asked,
+    /// An existing database is an error.
+    pub(super) must_be_new: bool,
+}
+
+/// One gate per platform's tenant, so that two deployments of it wait for each other whether or not its database exists yet.
+#[derive(Default)]
+pub(crate) struct Gates {
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    lock: Arc<AsyncMutex<()>>,
+    /// The deployment that is inside.
+    holder: Mutex<String>,
+}
+
+impl Gates {
+    fn of(&self, name: &str) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Gates that nobody holds or waits for are not kept.
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.lock.try_lock().is_err());
+        gates.entry(name.to_owned()).or_default().clone()
+    }
+}
+
+/// Inside a gate.
+struct Pass {
+    _guard: OwnedMutexGuard<()>,
+    _gate: Arc<Gate>,
+}
+
+async fn enter(app: &App, database: &str, deployment_id: &str) -> Result<Pass, Failure> {
+    let gate = app.deployments.of(database);
+    let holder = |gate: &Gate| gate.holder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    match tokio::time::timeout(app.settings().deploy_wait, gate.lock.clone().lock_owned()).await {
+        Ok(guard) => {
+            deployment_id.clone_into(&mut gate.holder.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+            Ok(Pass { _guard: guard, _gate: gate })
+        }
+        Err(_) => Err(Failure {
+            deployment_id: Some(holder(&gate)),
+            ..Failure::new(ErrorCode::DeploymentInProgress, format!("another deployment of \"{database}\" is running"))
+                .hint("Wait for it, or raise stonescriptdb.deploy_wait.")
+                .database(database)
+        }),
+    }
+}
+
+/// What came of it.
+pub(super) struct Done {
+    mode: DeployMode,
+    deployment_id: String,
+    warnings: Vec<String>,
+    outcomes: Vec<DatabaseOutcome>,
+    dry_run: bool,
+    started: Instant,
+}
+
+/// Carries out a deployment to its end and its record. Dropped on the way (a cancelled statement, a client that left), the executor's
+/// work is cancelled and rolled back, and the record says so.
+///
+/// # Errors
+/// The first database's own failure, or what was wrong before any database was touched.
+pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, Failure> {
+    let started = Instant::now();
+    let deployment_id = uuid::Uuid::now_v7().to_string();
+    let mode = deployment.mode;
+    let dry_run = deployment.options.dry_run;
+    let platform = match (deployment.platform, &deployment.archive) {
+        (None, Some(archive)) => {
+            let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.clone() });
+            broker::request(app, &control_target(app), &identify).await?
+        }
+        (platform, _) => platform,
+    };
+    let pass = enter(app, &gate_name(platform.as_deref(), deployment.tenant.as_deref()), &deployment_id).await?;
+    let prepare = Prepare {
+        mode,
+        archive: deployment.archive.clone(),
+        platform,
+        tenant: deployment.tenant,
+        must_be_new: deployment.must_be_new,
+        options: deployment.options.clone(),
+        asked: deployment.asked,
+        deployment_id: deployment_id.clone(),
+    };
+    let (prepared, unfinished) = prepare_to_the_end(app, prepare, pass).await?;
+    let archive = deployment.archive.or_else(|| prepared.stored_archive.clone());
+    let mut outcomes = Vec::new();
+    let mut stopped = false;
+    for database in &prepared.databases {
+        let begun = Instant::now();
+        let result = if stopped {
+            None
+        } else {
+            Some(
+                one_database(app, &prepared, database, archive.as_deref(), mode, &deployment.options, &deployment_id)
+                    .await,
+            )
+        };
+        stopped |= matches!(result, Some(Err(_))) && !deployment.options.continue_on_error;
+        outcomes.push(DatabaseOutcome {
+            database: database.name.clone(),
+            created: database.created,
+            result,
+            duration_ms: begun.elapsed().as_secs_f64() * 1000.0,
+        });
+    }
+    unfinished.finish(outcomes.clone(), prepared.bundle_sha256.clone(), dry_run).await?;
+    Ok(Done { mode, deployment_id, warnings: prepared.warnings, outcomes, dry_run, started })
+}
+
+/// The first half. It may create a database, so it is not cancelled halfway: it runs in a task of its own, and if nobody waits for its
+/// result any more, what it made is taken back.
+async fn prepare_to_the_end(app: &Arc<App>, prepare: Prepare, pass: Pass) -> Result<(Prepared, Unfinished), Failure> {
+    let app = app.clone();
+    let task = tokio::spawn(async move {
+        let deployment_id = prepare.deployment_id.clone();
+        let request = ExecutorRequest::Control(ControlRequest::Prepare(prepare));
+        let prepared: Prepared = broker::request(&app, &control_target(&app), &request).await?;
+        let unfinished =
+            Unfinished { app, deployment_id, databases: prepared.databases.clone(), open: true, pass: Some(pass) };
+        Ok((prepared, unfinished))
+    });
+    task.await.map_err(|_| Failure::internal("the preparation of a deployment failed"))?
+}
+
+/// Deployments of one tenant wait for each other, and so do those of all tenants of a platform.
+fn gate_name(platform: Option<&str>, tenant: Option<&str>) -> String {
+    let platform = stonescriptdb_protocol::sanitise(platform.unwrap_or_default());
+    let tenant = if stonescriptdb_protocol::is_main(tenant) { None } else { tenant };
+    format!("{platform}_{}", tenant.map_or_else(|| MAIN_TENANT.to_owned(), stonescriptdb_protocol::sanitise))
+}
+
+fn control_target(app: &App) -> Arc<Target> {
+    Arc::new(Target { database: app.settings().database.as_str().into(), role: None })
+}
+
+async fn one_database(
+    app: &App,
+    prepared: &Prepared,
+    database: &PreparedDatabase,
+    archive: Option<&[u8]>,
+    mode: DeployMode,
+    options: &DeployOptions,
+    deployment_id: &str,
+) -> Result<DeployReport, Failure> {
+    let Some(archive) = archive else { return Ok(DeployReport::default()) };
+    let name: Arc<str> = database.name.as_str().into();
+    let elevated = Arc::new(Target { database: name.clone(), role: None });
+    let owner = Arc::new(Target { database: name, role: Some(prepared.owner_role.as_str().into()) });
+    let mut installed = Vec::new();
+    if !prepared.elevated_extensions.is_empty() && !options.dry_run {
+        let request = ExecutorRequest::InstallExtensions(prepared.elevated_extensions.clone());
+        installed = broker::request::<Vec<String>>(app, &elevated, &request)
+            .await
+            .map_err(|failure| Failure { database: Some(database.name.clone()), ..failure })?;
+    }
+    let request = ExecutorRequest::Deploy(DeployRequest {
+        archive: archive.to_vec(),
+        mode,
+        fresh: database.created,
+        call_role: prepared.call_role.clone(),
+        options: options.clone(),
+        deployment_id: deployment_id.to_owned(),
+    });
+    let result = broker::request::<DeployReport>(app, &owner, &request).await;
+    match result {
+        Ok(mut report) => {
+            report.extensions_installed += u32::try_from(installed.len()).unwrap_or(u32::MAX);
+            Ok(report)
+        }
+        Err(failure) => {
+            if !installed.is_empty() && !database.created {
+                let taken_back: Result<(), Failure> =
+                    broker::request(app, &elevated, &ExecutorRequest::DropExtensions(installed)).await;
+                if let Err(error) = taken_back {
+                    app.main.log(format!(
+                        "an extension could not be dropped again in \"{}\": {}",
+                        database.name, error.message
+                    ));
+                }
+            }
+            Err(Failure { database: Some(database.name.clone()), ..failure })
+        }
+    }
+}
+
+/// A deployment that is prepared. If its owner goes away before the end (a cancelled statement, a client that left), it is recorded as
+/// interrupted, and databases that were made for it are dropped.
+struct Unfinished {
+    app: Arc<App>,
+    deployment_id: String,
+    databases: Vec<PreparedDatabase>,
+    open: bool,
+    /// Kept until the record is written.
+    pass: Option<Pass>,
+}
+
+impl Unfinished {
+    async fn finish(
+        mut self,
+        outcomes: Vec<DatabaseOutcome>,
+        bundle_sha256: Option<String>,
+        dry_run: bool,
+    ) -> Result<(), Failure> {
+        self.open = false;
+        let state = match () {
+            () if dry_run => "planned",
+            () if outcomes.iter().all(|outcome| matches!(outcome.result, Some(Ok(_)))) => "completed",
+            () if outcomes.iter().any(|outcome| matches!(outcome.result, Some(Ok(_)))) => "partial",
+            () => "failed",
+        };
+        let finish =
+            Finish { deployment_id: self.deployment_id.clone(), state: state.to_owned(), bundle_sha256, outcomes };
+        record(&self.app, finish).await
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let outcomes = self
+            .databases
+            .iter()
+            .map(|database| DatabaseOutcome {
+                database: database.name.clone(),
+                created: database.created,
+                result: Some(Err(Failure::new(ErrorCode::QueryFailed, "the deployment was cancelled"))),
+                duration_ms: 0.0,
+            })
+            .collect();
+        let finish = Finish {
+            deployment_id: std::mem::take(&mut self.deployment_id),
+            state: "cancelled".to_owned(),
+            bundle_sha256: None,
+            outcomes,
+        };
+        let app = self.app.clone();
+        let pass = self.pass.take();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(failure) = record(&app, finish).await {
+                    app.main.log(format!("a cancelled deployment could not be recorded: {}", failure.message));
+                }
+                drop(pass);
+            });
+        }
+    }
+}
+
+/// Writes the record; databases that are to be dropped are freed of executors first.
+async fn record(app: &Arc<App>, finish: Finish) -> Result<(), Failure> {
+    let mut holds = Vec::new();
+    for outcome in &finish.outcomes {
+        if outcome.created && !matches!(outcome.result, Some(Ok(_))) {
+            holds.push(app.pool.hold(&outcome.database).await);
+        }
+    }
+    let request = ExecutorRequest::Control(ControlRequest::Finish(finish));
+    let result = broker::request(app, &control_target(app), &request).await;
+    drop(holds);
+    app.main.read_registry().await;
+    result
+}
+
+impl Done {
+    /// The body of the answer.
+    ///
+    /// # Errors
+    /// The failure of the one database, or of the first where none is done; `deployment_partial` is an answer of its own kind, see
+    /// [`Done::is_partial`].
+    pub(super) fn into_body(self) -> Result<Value, Failure> {
+        let succeeded = self.outcomes.iter().filter(|outcome| matches!(outcome.result, Some(Ok(_)))).count();
+        if succeeded == 0
+            && let Some(Err(failure)) = self.outcomes.iter().find_map(|outcome| outcome.result.as_ref())
+        {
+            return Err(Failure { deployment_id: Some(self.deployment_id), ..failure.clone() });
+        }
+        Ok(self.body())
+    }
+
+    /// Some databases are done, others are not.
+    pub(super) fn is_partial(&self) -> bool {
+        let done = |outcome: &DatabaseOutcome| matches!(outcome.result, Some(Ok(_)));
+        self.outcomes.iter().any(done) && !self.outcomes.iter().all(done)
+    }
+
+    fn body(&self) -> Value {
+        let reports: Vec<&DeployReport> =
+            self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref()?.as_ref().ok()).collect();
+        let sum = |field: fn(&DeployReport) -> u32| reports.iter().map(|report| u64::from(field(report))).sum::<u64>();
+        let mut warnings = self.warnings.clone();
+        reports.iter().for_each(|report| warnings.extend(report.warnings.iter().cloned()));
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
+        put("deployment_id", json!(self.deployment_id));
+        put("migrations_applied", json!(sum(|report| report.migrations_applied)));
+        match self.mode {
+            DeployMode::Register => {
+                put("status", json!("ready"));
+                put("database", json!(self.outcomes.first().map(|outcome| &outcome.database)));
+                put("extensions_installed", json!(sum(|report| report.extensions_installed)));
+                put("types_deployed", json!(sum(|report| report.types_deployed)));
+                put("tables_created", json!(sum(|report| report.tables_created)));
+                put("functions_deployed", json!(sum(|report| report.functions_deployed)));
+                let seeders: Vec<_> = reports.iter().flat_map(|report| &report.seeders).collect();
+                put("seeders", json!(seeders));
+            }
+            DeployMode::Migrate => {
+                put("status", json!(if self.dry_run { "planned" } else { "completed" }));
+                let updated: Vec<&str> = self
+                    .outcomes
+                    .iter()
+                    .filter(|outcome| matches!(outcome.result, Some(Ok(_))))
+                    .map(|outcome| outcome.database.as_str())
+                    .collect();
+                put("databases_updated", if self.dry_run { json!([]) } else { json!(updated) });
+                put("functions_updated", json!(sum(|report| report.functions_updated)));
+                let checks: Vec<_> = reports.iter().flat_map(|report| &report.seeder_validations).collect();
+                put("seeder_validations", json!(checks));
+                put("verification", verification(&reports));
+                put("databases", self.outcomes.iter().map(outcome_json).collect());
+            }
+        }
+        put("schema_validation", validation(&reports));
+        put("warnings", json!(warnings));
+        put("execution_time_ms", json!((self.started.elapsed().as_secs_f64() * 1e6).round() / 1000.0));
+        Value::Object(body)
+    }
+}
+
+/// The answer of HTTP 422 `deployment_partial`: all fields of the success, and the error's.
+pub(super) fn partial_body(done: &Done) -> Value {
+    let mut body = done.body();
+    let failure =
+        Failure::new(ErrorCode::DeploymentPartial, "not every database could be brought to the bundle's state");
+    if let (Value::Object(body), Value::Object(error)) = (&mut body, error::to_json(&failure, None)) {
+        body.extend(error);
+        body.insert("status".to_owned(), json!("partial"));
+    }
+    body
+}
+
+fn validation(reports: &[&DeployReport]) -> Value {
+    let mut all = Validation::default();
+    for report in reports {
+        all.safe_changes.extend(report.validation.safe_changes.iter().cloned());
+        all.dataloss_changes.extend(report.validation.dataloss_changes.iter().cloned());
+        all.incompatible_changes.extend(report.validation.incompatible_changes.iter().cloned());
+    }
+    json!(all)
+}
+
+fn verification(reports: &[&DeployReport]) -> Value {
+    let sum = |field: fn(&DeployReport) -> u32| reports.iter().map(|report| u64::from(field(report))).sum::<u64>();
+    let log: Vec<&String> = reports.iter().flat_map(|report| &report.verification.error_log).collect();
+    json!({
+        "passed": reports.iter().all(|report| report.verification.passed),
+        "extensions_verified": sum(|report| report.verification.extensions_verified),
+        "types_verified": sum(|report| report.verification.types_verified),
+        "tables_verified": sum(|report| report.verification.tables_verified),
+        "seeders_verified": sum(|report| report.verification.seeders_verified),
+        "error_log": log,
+    })
+}
+
+fn outcome_json(outcome: &DatabaseOutcome) -> Value {
+    let (status, failure) = match &outcome.result {
+        None => ("skipped", None),
+        Some(Ok(_)) => ("completed", None),
+        Some(Err(failure)) => ("failed", Some(error::to_json(failure, None))),
+    };
+    let mut row = json!({"database": outcome.database, "status": status, "execution_time_ms": outcome.duration_ms});
+    if let (Some(failure), Some(row)) = (failure, row.as_object_mut()) {
+        row.insert("error".to_owned(), failure);
+    }
+    row
+}
+
+/// `create_tenant`: a new database with the platform's newest bundle.
+pub(super) async fn create_tenant(
+    app: &Arc<App>,
+    platform: String,
+    tenant: String,
+    asked: Asked,
+) -> Result<Value, Failure> {
+    // An unknown platform is told before anything else.
+    app.registry().platform(&platform)?;
+    let deployment = Deployment {
+        mode: DeployMode::Register,
+        archive: None,
+        platform: Some(platform),
+        tenant: Some(tenant),
+        options: DeployOptions::default(),
+        asked,
+        must_be_new: true,
+    };
+    let body = run(app, deployment).await?.into_body()?;
+    let database = body.get("database").cloned().unwrap_or_default();
+    Ok(json!({
+        "status": "created",
+        "message": format!("the database {database} is ready"),
+        "database": database,
+        "deployment_id": body.get("deployment_id"),
+    }))
+}
+
+/// `GET /admin/databases`: a platform's databases with their sizes.
+pub(super) async fn list_databases(app: &App, platform: &str) -> Result<Value, Failure> {
+    let name = app.registry().platform(platform)?.name.clone();
+    let list = ExecutorRequest::Control(ControlRequest::ListDatabases { platform: name.clone() });
+    let databases: Vec<DatabaseRow> = broker::request(app, &control_target(app), &list).await?;
+    let rows: Vec<Value> = databases
+        .iter()
+        .map(|row| json!({"name": row.name, "type": if row.tenant == MAIN_TENANT { "main" } else { "tenant" }, "size_mb": row.size_mb}))
+        .collect();
+    Ok(json!({"platform": name, "databases": rows, "count": rows.len()}))
+}
+
+/// `drop_tenant`: the end of a tenant and its data.
+pub(super) async fn drop_tenant(app: &Arc<App>, platform: &str, tenant: &str, confirm: &str) -> Result<Value, Failure> {
+    let database = app.registry().target(platform, Some(tenant))?.database.to_string();
+    if confirm != database {
+        return Err(Failure::new(ErrorCode::InvalidRequest, "the confirmation is not the database's name")
+            .detail(format!("The tenant's database is \"{database}\", the confirmation was \"{confirm}\"."))
+            .database(database));
+    }
+    let _gate = enter(app, &database, "drop_tenant").await?;
+    let hold = app.pool.hold(&database).await;
+    let request = ExecutorRequest::Control(ControlRequest::DropTenant { database: database.clone() });
+    let result: Result<(), Failure> = broker::request(app, &control_target(app), &request).await;
+    drop(hold);
+    app.main.read_registry().await;
+    result.map(|()| json!({"status": "dropped", "database": database}))
+}
+
+/// After a start: what an interrupted deployment left half built is dropped.
+pub(super) async fn reconcile(app: &Arc<App>) {
+    let request = ExecutorRequest::Control(ControlRequest::Reconcile);
+    match broker::request::<Vec<String>>(app, &control_target(app), &request).await {
+        Ok(dropped) => dropped.iter().for_each(|name| {
+            app.main
+                .log(format!("dropped the database \"{name}\", which an interrupted deployment had left half built"));
+        }),
+        Err(failure) => app.main.log(format!("the registry could not be checked after the start: {}", failure.message)),
+    }
+    app.main.read_registry().await;
+}

@@ -1,0 +1,92 @@
+//! HTTP: who may come in, which route it is, and the shape of every answer.
+
+mod access;
+mod admin;
+mod answer;
+mod body;
+mod v1;
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request as AxumRequest;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use hyper::Request;
+use hyper::body::Incoming;
+use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
+use tower::ServiceExt;
+
+use super::App;
+use answer::{Failed, RequestId};
+
+pub(super) use answer::too_many_connections;
+
+/// Who sent a request.
+#[derive(Clone)]
+struct Sender {
+    /// The client's address, behind trusted proxies.
+    client: IpAddr,
+    id: RequestId,
+}
+
+impl Sender {
+    /// For the record of a deployment.
+    fn asked(&self) -> Asked {
+        Asked { by: "http".to_owned(), from: Some(self.client.to_string()), request_id: self.id.as_str().to_owned() }
+    }
+}
+
+type Reply = Result<Response, Failed>;
+
+/// The routes, but for `/call`.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/register", post(v1::register))
+        .route("/migrate", post(v1::migrate))
+        .route("/health", get(v1::health))
+        .route("/admin/databases", get(admin::databases))
+        .route("/admin/create-tenant", post(admin::create_tenant))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(app)
+}
+
+/// Answers one request. Every error has the one shape; a panic in a handler would end this connection only.
+pub(super) async fn respond(
+    app: Arc<App>,
+    router: Router,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let id = RequestId::of(request.headers());
+    let reply = match access::client(&app.settings(), peer, request.headers()) {
+        // Nearly all requests are calls: they go past the router and its boxed futures.
+        Ok(_) if request.uri().path() == v1::CALL => v1::call(&app, request).await,
+        Ok(client) => {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Sender { client, id: id.clone() });
+            match router.oneshot(request).await {
+                Ok(response) => Ok(response),
+                Err(never) => match never {},
+            }
+        }
+        Err(failure) => Err(Failed(failure)),
+    };
+    Ok(answer::finish(reply, id))
+}
+
+async fn no_route(request: AxumRequest) -> Failed {
+    Failed(Failure::new(ErrorCode::NotFound, format!("there is no route {}", body::shortened(request.uri().path()))))
+}
+
+async fn wrong_method(Extension(_): Extension<Sender>, request: AxumRequest) -> Failed {
+    Failed(wrong_method_for(request.uri().path(), request.method()))
+}
+
+fn wrong_method_for(path: &str, method: &hyper::Method) -> Failure {
+    Failure::new(ErrorCode::MethodNotAllowed, format!("{path} does not take {method}"))
+}

@@ -1,0 +1,118 @@
+//! The routes of the gateway's first API: register, migrate, call, health.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use stonescriptdb_protocol::{DeployMode, DeployOptions, ErrorCode, Failure};
+
+use super::body::{self, Form, invalid};
+use super::{Reply, Sender, answer};
+use crate::server::App;
+use crate::server::api::{self, Call};
+use crate::server::deploy::{self, Deployment};
+
+#[derive(Deserialize)]
+struct CallBody<'a> {
+    #[serde(borrow)]
+    platform: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    tenant_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    function: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// The path of calls.
+pub(super) const CALL: &str = "/call";
+
+/// `POST /call`.
+pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply {
+    if request.method() != hyper::Method::POST {
+        return Err(super::wrong_method_for(CALL, request.method()).into());
+    }
+    let settings = app.settings();
+    body::require_json(request.headers())?;
+    let body = body::read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
+    let request: CallBody = serde_json::from_slice(&body)
+        .map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))?;
+    let call = Call {
+        platform: request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?,
+        tenant: request.tenant_id.as_deref(),
+        function: request.function.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("function"))?,
+        params: request.params.map_or(&[][..], |params| params.get().as_bytes()),
+        timeout_ms: settings.call_timeout_ms,
+    };
+    let body = api::call(app, call).await?;
+    Ok(answer::text(StatusCode::OK, body.freeze()))
+}
+
+/// `GET /health`. A degraded server answers 200 as well: what is wrong is for its reader, not for a load balancer.
+pub(super) async fn health(State(app): State<Arc<App>>) -> Reply {
+    Ok(answer::json(StatusCode::OK, &api::health(&app)))
+}
+
+/// `POST /register`.
+pub(super) async fn register(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    deploy(&app, sender, request, DeployMode::Register).await
+}
+
+/// `POST /migrate`.
+pub(super) async fn migrate(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    deploy(&app, sender, request, DeployMode::Migrate).await
+}
+
+async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMode) -> Reply {
+    let settings = app.settings();
+    let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
+    let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let deployment = Deployment {
+        mode,
+        archive: Some(archive.to_vec()),
+        platform: form.text("platform").map(str::to_owned),
+        tenant: form.text("tenant_id").map(str::to_owned),
+        options: options(&form, mode)?,
+        asked: sender.asked(),
+        must_be_new: false,
+    };
+    let done = deploy::run(app, deployment).await?;
+    if done.is_partial() {
+        return Ok(answer::json(StatusCode::UNPROCESSABLE_ENTITY, &deploy::partial_body(&done)));
+    }
+    Ok(answer::json(StatusCode::OK, &done.into_body()?))
+}
+
+fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
+    let allow = form.text("allow").unwrap_or_default();
+    let continue_on_error = match form.text("on_error") {
+        None | Some("stop") => false,
+        Some("continue") => true,
+        Some(other) => {
+            return Err(invalid(format!("the field on_error is stop or continue, not \"{}\"", body::shortened(other))));
+        }
+    };
+    Ok(DeployOptions {
+        force: form.flag("force")?,
+        allow: allow.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
+        dry_run: mode == DeployMode::Migrate && form.flag("dry_run")?,
+        continue_on_error,
+    })
+}
+
+pub(super) fn missing(field: &str) -> Failure {
+    Failure::new(ErrorCode::InvalidRequest, format!("the field {field} is missing"))
+}

@@ -1,0 +1,150 @@
+//! The main thread's side of the executors: starting them, seeing them end, stopping those of a database.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::pool::Pool;
+use crate::postgres::worker::{self, WorkerHandle, WorkerState};
+
+/// What only the main thread can do.
+pub(super) enum MainRequest {
+    /// Start an executor; how it went is told to the pool.
+    Launch { id: u64, database: Arc<str>, role: Option<Arc<str>> },
+    /// End the executors of a database; answered when their processes are gone.
+    Stop { database: String, done: oneshot::Sender<()> },
+    /// Read the registry; answered when what was committed before is seen.
+    ReadRegistry { done: Option<oneshot::Sender<()>> },
+    /// A line for the server's log.
+    Log(String),
+}
+
+/// A thread's way to the main thread.
+#[derive(Clone)]
+pub(crate) struct MainThread {
+    requests: mpsc::Sender<MainRequest>,
+    waker: Arc<UnixStream>,
+}
+
+impl MainThread {
+    pub(super) fn new(waker: UnixStream) -> (MainThread, mpsc::Receiver<MainRequest>) {
+        let (sender, receiver) = mpsc::channel();
+        (MainThread { requests: sender, waker: Arc::new(waker) }, receiver)
+    }
+
+    pub(super) fn ask(&self, request: MainRequest) {
+        // Both fail only when the process ends; a full pipe is a wake-up already.
+        let _ = self.requests.send(request);
+        let _ = (&*self.waker).write(&[1]);
+    }
+
+    pub(crate) fn log(&self, message: impl Into<String>) {
+        self.ask(MainRequest::Log(message.into()));
+    }
+
+    /// Waits until the registry in memory has everything that was committed before.
+    pub(crate) async fn read_registry(&self) {
+        let (done, seen) = oneshot::channel();
+        self.ask(MainRequest::ReadRegistry { done: Some(done) });
+        let _ = seen.await;
+    }
+
+    /// Ends a database's executors and waits for their end.
+    pub(super) async fn stop(&self, database: &str) {
+        let (done, ended) = oneshot::channel();
+        self.ask(MainRequest::Stop { database: database.to_owned(), done });
+        let _ = ended.await;
+    }
+}
+
+/// How long a free slot of max_worker_processes is waited for: an executor that was just told to end needs some milliseconds.
+const SLOT_WAIT: Duration = Duration::from_secs(2);
+const SLOT_RETRY: Duration = Duration::from_millis(5);
+/// The log is told at most this often that slots are short.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
+
+struct Waiting {
+    id: u64,
+    database: Arc<str>,
+    role: Option<Arc<str>>,
+    since: Instant,
+}
+
+/// The executors' processes.
+#[derive(Default)]
+pub(super) struct Launcher {
+    running: HashMap<u64, (Arc<str>, WorkerHandle)>,
+    /// No slot was free.
+    waiting: Vec<Waiting>,
+    stopping: Vec<(String, oneshot::Sender<()>)>,
+    complained: Option<Instant>,
+}
+
+impl Launcher {
+    pub(super) fn launch(&mut self, id: u64, database: Arc<str>, role: Option<Arc<str>>) {
+        self.waiting.push(Waiting { id, database, role, since: Instant::now() });
+    }
+
+    pub(super) fn stop(&mut self, database: &str, done: oneshot::Sender<()>) {
+        self.running.values().filter(|(of, _)| &**of == database).for_each(|(_, handle)| handle.terminate());
+        self.stopping.push((database.to_owned(), done));
+    }
+
+    /// When to look again at the latest.
+    pub(super) fn next_wake(&self, idle: Duration) -> Duration {
+        if !self.waiting.is_empty() || !self.stopping.is_empty() { SLOT_RETRY } else { idle }
+    }
+
+    /// Starts what waits for a slot, notices what ended, answers who waits for an end.
+    pub(super) fn look_after(&mut self, pool: &Pool) {
+        self.running.retain(|id, (_, handle)| {
+            let alive = handle.state() != WorkerState::Stopped;
+            if !alive {
+                pool.process_ended(*id);
+            }
+            alive
+        });
+        for request in std::mem::take(&mut self.waiting) {
+            let database = request.database.clone();
+            if let Some(handle) = start(&request) {
+                self.running.insert(request.id, (database, handle));
+            } else if request.since.elapsed() < SLOT_WAIT {
+                self.waiting.push(request);
+            } else {
+                self.complain();
+                pool.no_slot(request.id);
+            }
+        }
+        for (database, done) in std::mem::take(&mut self.stopping) {
+            if self.running.values().any(|(of, _)| **of == *database) {
+                self.stopping.push((database, done));
+            } else {
+                let _ = done.send(());
+            }
+        }
+    }
+
+    fn complain(&mut self) {
+        if self.complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
+            self.complained = Some(Instant::now());
+            pgrx::log!(
+                "stonescriptdb: no background worker slot is free for an executor; raise max_worker_processes (or lower stonescriptdb.max_workers)"
+            );
+        }
+    }
+}
+
+fn start(request: &Waiting) -> Option<WorkerHandle> {
+    let role = request.role.as_deref().unwrap_or("");
+    // A database's name has at most 63 bytes and a role's too: with the tab they just fit into the 127 of a worker's extra data.
+    worker::start_executor(
+        &format!("stonescriptdb executor {}", request.database),
+        request.id,
+        &format!("{}\t{role}", request.database),
+    )
+}

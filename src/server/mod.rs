@@ -1,0 +1,156 @@
+//! The server worker: its main thread, which alone may call PostgreSQL, and what it hands to the threads.
+//!
+//! The main thread sleeps on its latch and on a pipe. The threads ask it, through [`MainThread`], for what only it can do: start and
+//! stop executors, read the registry, write to the server's log. It does nothing that takes long.
+
+mod api;
+mod broker;
+mod deploy;
+mod http;
+mod launcher;
+mod listener;
+mod lookup;
+mod pool;
+mod registry;
+
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::postgres::wait::{Waiter, check_for_interrupts, reload_settings_if_asked, shutdown_asked};
+use crate::postgres::worker;
+use crate::settings::{self, Settings};
+use launcher::{Launcher, MainRequest, MainThread};
+use lookup::Registry;
+
+/// The broker's socket, relative to the data directory, which is every server process's working directory: always short enough for
+/// a socket's address, wherever the data directory is.
+pub(crate) const SOCKET_PATH: &str = "stonescriptdb/broker.sock";
+/// The folder around it, for the server's own user only.
+pub(crate) const SOCKET_FOLDER: &str = "stonescriptdb";
+
+/// How long the main thread sleeps at most: what nobody told it of (rows of the registry changed past its trigger) is seen then.
+const TICK: Duration = Duration::from_secs(5);
+/// How long requests under way may take to end when the worker is to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What every thread shares.
+pub(crate) struct App {
+    settings: RwLock<Arc<Settings>>,
+    registry: RwLock<Arc<Registry>>,
+    main: MainThread,
+    pool: Arc<pool::Pool>,
+    deployments: deploy::Gates,
+    started: Instant,
+    /// Turns true once, when the worker is to end.
+    stopping: watch::Sender<bool>,
+    /// Counts reloads of the settings, for the listener.
+    reloads: watch::Sender<u64>,
+}
+
+impl App {
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        read(&self.settings)
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        read(&self.registry)
+    }
+}
+
+/// A lock that a panicking holder left is taken all the same: what is behind it is replaced whole, never half.
+fn read<T>(lock: &RwLock<Arc<T>>) -> Arc<T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}
+
+fn replace<T>(lock: &RwLock<Arc<T>>, value: T) {
+    *lock.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(value);
+}
+
+/// The server worker's whole life. Ends with exit code 1, so that the postmaster starts it again unless it is itself ending.
+pub(crate) fn main() -> ! {
+    worker::server_signals();
+    let first = settings::current();
+    worker::connect(&first.database, None);
+    // An extension of the wrong side must not hide ours.
+    let _ = crate::postgres::session::set_default(c"search_path", c"pg_catalog, pg_temp");
+    worker::report_idle();
+    let Ok((pipe, waker)) = UnixStream::pair() else { worker::exit(1) };
+    if pipe.set_nonblocking(true).is_err() || waker.set_nonblocking(true).is_err() {
+        worker::exit(1);
+    }
+    let (main, requests) = MainThread::new(waker);
+    let app = Arc::new(App {
+        pool: pool::Pool::new(main.clone(), first.clone()),
+        settings: RwLock::new(Arc::new(first)),
+        registry: RwLock::new(Arc::new(Registry::default())),
+        main,
+        deployments: deploy::Gates::default(),
+        started: Instant::now(),
+        stopping: watch::Sender::new(false),
+        reloads: watch::Sender::new(0),
+    });
+    refresh_registry(&app);
+    let threads = match worker::with_signals_blocked(|| listener::start(app.clone())) {
+        Ok(threads) => threads,
+        Err(error) => {
+            pgrx::log!("stonescriptdb: the server worker cannot start: {error}");
+            worker::exit(1);
+        }
+    };
+    let mut launcher = Launcher::default();
+    let waiter = Waiter::new(pipe.as_raw_fd());
+    let mut last_refresh = Instant::now();
+    while !shutdown_asked() {
+        waiter.wait(launcher.next_wake(TICK).as_millis() as i64);
+        drain(&pipe);
+        check_for_interrupts();
+        if reload_settings_if_asked() {
+            let settings = settings::current();
+            app.pool.reload(&settings);
+            replace(&app.settings, settings);
+            app.reloads.send_modify(|count| *count += 1);
+        }
+        let mut reread = last_refresh.elapsed() >= TICK;
+        let mut told = Vec::new();
+        for request in requests.try_iter() {
+            match request {
+                MainRequest::Launch { id, database, role } => launcher.launch(id, database, role),
+                MainRequest::Stop { database, done } => launcher.stop(&database, done),
+                MainRequest::ReadRegistry { done } => {
+                    reread = true;
+                    told.push(done);
+                }
+                MainRequest::Log(message) => pgrx::log!("stonescriptdb: {message}"),
+            }
+        }
+        if reread {
+            refresh_registry(&app);
+            last_refresh = Instant::now();
+            for done in told.into_iter().flatten() {
+                // Who asked may have left.
+                let _ = done.send(());
+            }
+        }
+        launcher.look_after(&app.pool);
+    }
+    app.stopping.send_replace(true);
+    threads.drain(DRAIN);
+    worker::exit(1)
+}
+
+fn refresh_registry(app: &App) {
+    match registry::read() {
+        Ok(found) => replace(&app.registry, found),
+        Err(error) => pgrx::log!("stonescriptdb: the registry cannot be read: {}", error.message),
+    }
+}
+
+fn drain(mut pipe: &UnixStream) {
+    let mut bytes = [0; 64];
+    while matches!(pipe.read(&mut bytes), Ok(read) if read > 0) {}
+}

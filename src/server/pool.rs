@@ -1,0 +1,494 @@
+//! The executors: who is idle, who waits, who has to go.
+//!
+//! A request borrows an executor, speaks to it over its own socket, and gives it back: nobody stands between. What is waited for is
+//! an executor, never an answer in a queue.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use stonescriptdb_protocol::{ErrorCode, Failure, WorkerRow};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+
+use super::launcher::{MainRequest, MainThread};
+use crate::postgres::worker;
+use crate::settings::Settings;
+
+/// Requests that an executor may serve in a row while other targets have none.
+const TURN: u64 = 64;
+
+/// What an executor is attached to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Target {
+    /// The database.
+    pub(crate) database: Arc<str>,
+    /// The role; `None` is the bootstrap superuser.
+    pub(crate) role: Option<Arc<str>>,
+}
+
+/// An executor that is connected.
+pub(crate) struct Executor {
+    pub(super) id: u64,
+    pub(super) pid: i32,
+    pub(super) target: Arc<Target>,
+    pub(super) stream: UnixStream,
+    started: Instant,
+    idle_since: Instant,
+    served: u64,
+}
+
+impl Executor {
+    /// Whether it still waits for work. An executor says nothing unasked, so anything to read is its end.
+    fn is_alive(&self) -> bool {
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+/// Executors of one target, and who waits for one.
+#[derive(Default)]
+struct Lane {
+    /// The last one back is the first one out: its caches are warm, and the others can age.
+    idle: Vec<Executor>,
+    /// A lease on its way to somebody who has left meanwhile is dropped, and so gives its executor back.
+    waiting: VecDeque<oneshot::Sender<Result<Lease, Failure>>>,
+    /// Idle, lent out and starting.
+    alive: usize,
+    starting: usize,
+}
+
+struct Starting {
+    target: Arc<Target>,
+    since: Instant,
+}
+
+struct Lent {
+    target: Arc<Target>,
+    pid: i32,
+    started: Instant,
+    served: u64,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: HashMap<Arc<Target>, Lane>,
+    starting: HashMap<u64, Starting>,
+    lent: HashMap<u64, Lent>,
+    /// Databases that somebody needs for himself, and how many do.
+    held: HashMap<String, usize>,
+    next_id: u64,
+    limits: Limits,
+}
+
+#[derive(Default, Clone, Copy)]
+struct Limits {
+    total: usize,
+    per_database: usize,
+    queue: usize,
+    idle: Duration,
+}
+
+/// All executors.
+pub(crate) struct Pool {
+    state: Mutex<State>,
+    main: MainThread,
+}
+
+impl Pool {
+    pub(super) fn new(main: MainThread, settings: Settings) -> Arc<Pool> {
+        let pool = Pool { state: Mutex::default(), main };
+        pool.reload(&settings);
+        Arc::new(pool)
+    }
+
+    pub(super) fn reload(&self, settings: &Settings) {
+        self.lock().limits = Limits {
+            total: settings.max_workers,
+            per_database: settings.max_workers_per_database,
+            queue: settings.max_queue,
+            idle: settings.worker_idle_timeout,
+        };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Borrows an executor of a target: an idle one, a new one, or the next that comes free.
+    ///
+    /// # Errors
+    /// `pool_exhausted` when the queue is full or `wait` is over; `connection_failed` when none can be started.
+    pub(crate) async fn acquire(self: &Arc<Self>, target: &Arc<Target>, wait: Duration) -> Result<Lease, Failure> {
+        let waiting = {
+            let mut state = self.lock();
+            if let Some(executor) = state.take_idle(target) {
+                return Ok(self.lease(&mut state, executor));
+            }
+            let limits = state.limits;
+            let (sender, receiver) = oneshot::channel();
+            let lane = state.lanes.entry(target.clone()).or_default();
+            // Those who gave up leave their places to others.
+            lane.waiting.retain(|waiter| !waiter.is_closed());
+            if lane.waiting.len() >= limits.queue {
+                return Err(exhausted(target, "its queue is full"));
+            }
+            lane.waiting.push_back(sender);
+            state.start_if_needed(target, &self.main);
+            receiver
+        };
+        match tokio::time::timeout(wait, waiting).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(exhausted(target, "the server worker is ending")),
+            Err(_) => Err(exhausted(target, "no executor came free in time")),
+        }
+    }
+
+    fn lease(self: &Arc<Self>, state: &mut State, executor: Executor) -> Lease {
+        let lent = Lent {
+            target: executor.target.clone(),
+            pid: executor.pid,
+            started: executor.started,
+            served: executor.served,
+        };
+        state.lent.insert(executor.id, lent);
+        Lease { executor: Some(executor), pool: self.clone(), midway: false }
+    }
+
+    /// A started executor has said hello. `None`: it is not expected, and its connection is to be closed.
+    pub(super) fn connected(self: &Arc<Self>, id: u64, pid: i32, stream: UnixStream) -> Option<()> {
+        let mut state = self.lock();
+        let starting = state.starting.remove(&id)?;
+        if let Some(lane) = state.lanes.get_mut(&starting.target) {
+            lane.starting = lane.starting.saturating_sub(1);
+        }
+        let executor = Executor {
+            id,
+            pid,
+            target: starting.target,
+            stream,
+            started: starting.since,
+            idle_since: Instant::now(),
+            served: 0,
+        };
+        self.put_back(&mut state, executor);
+        Some(())
+    }
+
+    /// The main thread saw an executor's process end. One that never said hello could not attach: its database or role is gone, or the
+    /// server's log says why.
+    pub(super) fn process_ended(&self, id: u64) {
+        self.start_failed(id, |database| {
+            Failure::new(
+                ErrorCode::ConnectionFailed,
+                format!("no executor could attach to the database \"{database}\""),
+            )
+            .hint("The server's log has the reason.")
+        });
+    }
+
+    /// No background worker slot was to be had.
+    pub(super) fn no_slot(&self, id: u64) {
+        self.start_failed(id, |_| {
+            Failure::new(ErrorCode::PoolExhausted, "no background worker slot is free for an executor")
+                .hint("Raise max_worker_processes, or lower stonescriptdb.max_workers.")
+        });
+    }
+
+    fn start_failed(&self, id: u64, failure: impl Fn(&str) -> Failure) {
+        let mut state = self.lock();
+        let Some(starting) = state.starting.remove(&id) else { return };
+        let target = starting.target;
+        let Some(lane) = state.lanes.get_mut(&target) else { return };
+        lane.starting = lane.starting.saturating_sub(1);
+        lane.alive = lane.alive.saturating_sub(1);
+        if lane.alive == 0 {
+            for waiter in lane.waiting.drain(..) {
+                let _ = waiter.send(Err(failure(&target.database)));
+            }
+        }
+        state.start_for_the_starving(&self.main);
+    }
+
+    /// Keeps a database free of executors until the guard is dropped; gives it once their processes are gone.
+    pub(super) async fn hold(self: &Arc<Self>, database: &str) -> Hold {
+        {
+            let mut state = self.lock();
+            *state.held.entry(database.to_owned()).or_default() += 1;
+            let gone: Vec<Executor> = state
+                .lanes
+                .iter_mut()
+                .filter(|(target, _)| &*target.database == database)
+                .flat_map(|(_, lane)| std::mem::take(&mut lane.idle))
+                .collect();
+            gone.iter().for_each(|executor| state.forget(&executor.target));
+        }
+        let hold = Hold { pool: self.clone(), database: database.to_owned() };
+        self.main.stop(database).await;
+        hold
+    }
+
+    /// Ends executors that were idle for long, and forgets those that ended by themselves.
+    pub(super) fn reap(&self) {
+        let mut state = self.lock();
+        let limit = state.limits.idle;
+        let mut gone = Vec::new();
+        for lane in state.lanes.values_mut() {
+            let (old, kept) = std::mem::take(&mut lane.idle)
+                .into_iter()
+                .partition(|executor| executor.idle_since.elapsed() > limit || !executor.is_alive());
+            lane.idle = kept;
+            gone.extend::<Vec<Executor>>(old);
+        }
+        gone.iter().for_each(|executor| state.forget(&executor.target));
+        state.lanes.retain(|_, lane| lane.alive > 0 || !lane.waiting.is_empty());
+    }
+
+    /// How many databases have executors, and how many executors there are.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.lock();
+        let databases: std::collections::HashSet<&str> =
+            state.lanes.iter().filter(|(_, lane)| lane.alive > 0).map(|(target, _)| &*target.database).collect();
+        (databases.len(), state.lanes.values().map(|lane| lane.alive).sum())
+    }
+
+    /// The rows of the view `workers`.
+    pub(super) fn rows(&self) -> Vec<WorkerRow> {
+        let state = self.lock();
+        let row = |target: &Target, pid: Option<i32>, what: &str, served: u64, since: Instant| WorkerRow {
+            pid,
+            database: target.database.to_string(),
+            role: target.role.as_deref().unwrap_or_default().to_owned(),
+            state: what.to_owned(),
+            served,
+            age_ms: since.elapsed().as_millis() as u64,
+        };
+        let idle = state.lanes.values().flat_map(|lane| &lane.idle);
+        let idle =
+            idle.map(|executor| row(&executor.target, Some(executor.pid), "idle", executor.served, executor.started));
+        let busy = state.lent.values().map(|lent| row(&lent.target, Some(lent.pid), "busy", lent.served, lent.started));
+        let starting =
+            state.starting.values().map(|starting| row(&starting.target, None, "starting", 0, starting.since));
+        idle.chain(busy).chain(starting).collect()
+    }
+
+    fn give_back(self: &Arc<Self>, mut executor: Executor) {
+        executor.idle_since = Instant::now();
+        executor.served += 1;
+        let mut state = self.lock();
+        state.lent.remove(&executor.id);
+        self.put_back(&mut state, executor);
+    }
+
+    /// An executor is free: the next who waits gets it, or somebody for whom there is none may have its slot, or it is idle.
+    fn put_back(self: &Arc<Self>, state: &mut State, mut executor: Executor) {
+        let target = executor.target.clone();
+        if state.is_held(&target) {
+            state.forget(&target);
+            return;
+        }
+        let others_starve = state.others_starve(&target);
+        // Under pressure a lane keeps its last executor, but only for a turn of calls.
+        let wanted = state.lanes.get(&target).is_some_and(|lane| !lane.waiting.is_empty());
+        let alone = state.lanes.get(&target).is_some_and(|lane| lane.alive == 1);
+        if others_starve && !(alone && wanted && executor.served % TURN != TURN - 1) {
+            state.forget(&target);
+            state.start_for_the_starving(&self.main);
+            state.start_if_needed(&target, &self.main);
+            return;
+        }
+        while let Some(waiter) = state.lanes.get_mut(&target).and_then(|lane| lane.waiting.pop_front()) {
+            match waiter.send(Ok(self.lease(state, executor))) {
+                Ok(()) => return,
+                // Nobody is there any more. The lease is taken apart, for dropping it would lock the pool again.
+                Err(Ok(mut lease)) => match lease.executor.take() {
+                    Some(back) => {
+                        state.lent.remove(&back.id);
+                        executor = back;
+                    }
+                    None => return,
+                },
+                Err(Err(_)) => return,
+            }
+        }
+        if let Some(lane) = state.lanes.get_mut(&target) {
+            lane.idle.push(executor);
+        }
+    }
+
+    fn lost(&self, executor: &Executor) {
+        let mut state = self.lock();
+        state.lent.remove(&executor.id);
+        state.forget(&executor.target);
+        state.start_if_needed(&executor.target, &self.main);
+        state.start_for_the_starving(&self.main);
+    }
+}
+
+impl State {
+    fn take_idle(&mut self, target: &Arc<Target>) -> Option<Executor> {
+        if self.is_held(target) {
+            return None;
+        }
+        loop {
+            let executor = self.lanes.get_mut(target)?.idle.pop()?;
+            if executor.is_alive() {
+                return Some(executor);
+            }
+            self.forget(target);
+        }
+    }
+
+    fn is_held(&self, target: &Target) -> bool {
+        !self.held.is_empty() && self.held.contains_key(&*target.database)
+    }
+
+    /// An executor is gone or told to go.
+    fn forget(&mut self, target: &Arc<Target>) {
+        if let Some(lane) = self.lanes.get_mut(target) {
+            lane.alive = lane.alive.saturating_sub(1);
+        }
+    }
+
+    /// Somebody of another target waits, has no executor at all, and no slot is left to start one.
+    fn others_starve(&self, target: &Arc<Target>) -> bool {
+        self.total() >= self.limits.total
+            && self.lanes.iter().any(|(other, lane)| {
+                other != target && lane.alive == 0 && lane.waiting.iter().any(|waiter| !waiter.is_closed())
+            })
+    }
+
+    fn total(&self) -> usize {
+        self.lanes.values().map(|lane| lane.alive).sum()
+    }
+
+    /// Starts an executor for a target if more wait than are starting and the limits allow it, at the price of one that is idle
+    /// elsewhere.
+    fn start_if_needed(&mut self, target: &Arc<Target>, main: &MainThread) {
+        let held = self.is_held(target);
+        let Some(lane) = self.lanes.get(target) else { return };
+        if held || lane.waiting.len() <= lane.starting {
+            return;
+        }
+        let of_database: usize =
+            self.lanes.iter().filter(|(other, _)| other.database == target.database).map(|(_, lane)| lane.alive).sum();
+        // Deployments and control work must not starve behind calls: their roles' first executor is let in over the limit of a database.
+        if of_database >= self.limits.per_database && lane.alive > 0 {
+            return;
+        }
+        if self.total() >= self.limits.total && !self.evict(target) {
+            return;
+        }
+        self.next_id += 1;
+        let id = self.next_id;
+        if let Some(lane) = self.lanes.get_mut(target) {
+            lane.alive += 1;
+            lane.starting += 1;
+        }
+        self.starting.insert(id, Starting { target: target.clone(), since: Instant::now() });
+        main.ask(MainRequest::Launch { id, database: target.database.clone(), role: target.role.clone() });
+    }
+
+    /// Ends the executor that has been idle for longest, of another target.
+    fn evict(&mut self, for_target: &Arc<Target>) -> bool {
+        let oldest = self
+            .lanes
+            .iter()
+            .filter(|(target, _)| *target != for_target)
+            .filter_map(|(target, lane)| lane.idle.first().map(|executor| (executor.idle_since, target.clone())))
+            .min_by_key(|(since, _)| *since);
+        let Some((_, target)) = oldest else { return false };
+        if let Some(lane) = self.lanes.get_mut(&target) {
+            lane.idle.remove(0);
+            lane.alive = lane.alive.saturating_sub(1);
+        }
+        true
+    }
+
+    /// Targets for which somebody waits and nobody works.
+    fn start_for_the_starving(&mut self, main: &MainThread) {
+        let starving: Vec<Arc<Target>> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.alive == 0 && lane.waiting.iter().any(|waiter| !waiter.is_closed()))
+            .map(|(target, _)| target.clone())
+            .collect();
+        starving.iter().for_each(|target| self.start_if_needed(target, main));
+    }
+}
+
+fn exhausted(target: &Target, why: &str) -> Failure {
+    Failure::new(ErrorCode::PoolExhausted, format!("no executor for the database \"{}\": {why}", target.database))
+        .hint("Try again in a moment.")
+        .database(&*target.database)
+}
+
+/// A database without executors, for as long as this lives.
+pub(super) struct Hold {
+    pool: Arc<Pool>,
+    database: String,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        if let Some(count) = state.held.get_mut(&self.database) {
+            *count -= 1;
+            if *count == 0 {
+                state.held.remove(&self.database);
+            }
+        }
+        let targets: Vec<Arc<Target>> =
+            state.lanes.keys().filter(|target| *target.database == *self.database).cloned().collect();
+        targets.iter().for_each(|target| state.start_if_needed(target, &self.pool.main));
+    }
+}
+
+/// A borrowed executor. Dropped in the middle of a request, it is cancelled, and goes back once it has answered.
+pub(crate) struct Lease {
+    executor: Option<Executor>,
+    pool: Arc<Pool>,
+    /// A request was sent and its answer not yet read.
+    pub(super) midway: bool,
+}
+
+/// How long a cancelled executor may take to answer before its process is ended.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Lease {
+    pub(super) fn stream(&self) -> Option<&UnixStream> {
+        self.executor.as_ref().map(|executor| &executor.stream)
+    }
+
+    /// It is of no more use: its process ended or its socket is in an unknown state.
+    pub(super) fn discard(mut self) {
+        if let Some(executor) = self.executor.take() {
+            self.pool.lost(&executor);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(executor) = self.executor.take() else { return };
+        let pool = self.pool.clone();
+        if !self.midway {
+            pool.give_back(executor);
+            return;
+        }
+        worker::cancel(executor.pid);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let answered =
+                    tokio::time::timeout(CANCEL_PATIENCE, super::broker::skip_answer(&executor.stream)).await;
+                if matches!(answered, Ok(Ok(()))) {
+                    pool.give_back(executor);
+                } else {
+                    worker::terminate(executor.pid);
+                    pool.lost(&executor);
+                }
+            });
+        } else {
+            pool.lost(&executor);
+        }
+    }
+}

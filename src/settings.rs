@@ -1,0 +1,359 @@
+//! Every setting of the extension, each with its reason, and a copy of them as plain data for the threads.
+
+use std::ffi::CString;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+type Text = GucSetting<Option<CString>>;
+type Number = GucSetting<i32>;
+
+/// The control database. Needs a restart: the server worker is bound to it for life.
+static DATABASE: Text = Text::new(Some(c"postgres"));
+/// Loopback by default: exposing it is a decision.
+static LISTEN_ADDRESSES: Text = Text::new(Some(c"127.0.0.1"));
+static PORT: Number = Number::new(9000);
+/// Loopback by default, for the same reason.
+static ALLOWED_NETWORKS: Text = Text::new(Some(c"127.0.0.0/8, ::1/128"));
+/// Whose X-Forwarded-For counts; none by default, for anyone can write that header.
+static TRUSTED_PROXIES: Text = Text::new(Some(c""));
+/// Empty: administration over HTTP is off.
+static ADMIN_TOKEN: Text = Text::new(Some(c""));
+/// Executors in all. Each is a process and a slot of max_worker_processes, whose default of 8 leaves some six.
+static MAX_WORKERS: Number = Number::new(16);
+/// So that one tenant cannot take them all.
+static MAX_WORKERS_PER_DATABASE: Number = Number::new(4);
+/// An idle executor costs some megabytes; starting one costs milliseconds.
+static WORKER_IDLE_TIMEOUT: Number = Number::new(60);
+/// Calls waiting for an executor, per database: enough for a burst, and few enough that the last one is not stale.
+static MAX_QUEUE: Number = Number::new(1000);
+/// How long a call may wait for an executor before it is told to come again.
+static QUEUE_TIMEOUT: Number = Number::new(10_000);
+static CALL_TIMEOUT: Number = Number::new(30_000);
+static DEPLOY_WAIT: Number = Number::new(30_000);
+/// How long one statement of a deployment waits for a lock that a tenant's own transactions hold.
+static DEPLOY_LOCK_TIMEOUT: Number = Number::new(5_000);
+static MAX_REQUEST_BODY: Number = Number::new(2 * 1024);
+static MAX_ARCHIVE_SIZE: Number = Number::new(64 * 1024);
+static MAX_BUNDLE_SIZE: Number = Number::new(256 * 1024);
+static MAX_ARCHIVE_ENTRIES: Number = Number::new(20_000);
+/// A result is built in memory, in the executor and again in the server worker.
+static MAX_RESULT_SIZE: Number = Number::new(64 * 1024);
+/// Connections over it are answered 503 and closed.
+static MAX_HTTP_CONNECTIONS: Number = Number::new(2000);
+/// A client that does not finish its request's head in this time is cut off.
+static HEADER_TIMEOUT: Number = Number::new(10_000);
+/// As [`HEADER_TIMEOUT`], for the body.
+static BODY_TIMEOUT: Number = Number::new(60_000);
+/// Threads of the server worker for HTTP and the broker.
+static IO_THREADS: Number = Number::new(1);
+/// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
+static ALLOWED_EXTENSIONS: Text = Text::new(Some(c""));
+
+/// A copy of the settings, for code that may not touch PostgreSQL.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) database: String,
+    pub(crate) listen_addresses: Vec<String>,
+    pub(crate) port: u16,
+    pub(crate) allowed_networks: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) admin_token: String,
+    pub(crate) max_workers: usize,
+    pub(crate) max_workers_per_database: usize,
+    pub(crate) worker_idle_timeout: Duration,
+    pub(crate) max_queue: usize,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) call_timeout_ms: u32,
+    pub(crate) deploy_wait: Duration,
+    pub(crate) max_request_body: usize,
+    pub(crate) max_archive_size: usize,
+    pub(crate) max_result_size: u32,
+    pub(crate) max_http_connections: usize,
+    pub(crate) header_timeout: Duration,
+    pub(crate) body_timeout: Duration,
+    pub(crate) io_threads: usize,
+}
+
+/// Reads the settings as they are now; on the main thread only.
+pub(crate) fn current() -> Settings {
+    let milliseconds = |setting: &Number| Duration::from_millis(u64::from(positive(setting)));
+    Settings {
+        database: text(&DATABASE),
+        listen_addresses: list(&LISTEN_ADDRESSES),
+        port: u16::try_from(PORT.get()).unwrap_or(0),
+        allowed_networks: networks("stonescriptdb.allowed_networks", &ALLOWED_NETWORKS),
+        trusted_proxies: networks("stonescriptdb.trusted_proxies", &TRUSTED_PROXIES),
+        admin_token: text(&ADMIN_TOKEN),
+        max_workers: positive(&MAX_WORKERS) as usize,
+        max_workers_per_database: positive(&MAX_WORKERS_PER_DATABASE) as usize,
+        worker_idle_timeout: Duration::from_secs(u64::from(positive(&WORKER_IDLE_TIMEOUT))),
+        max_queue: positive(&MAX_QUEUE) as usize,
+        queue_timeout: milliseconds(&QUEUE_TIMEOUT),
+        call_timeout_ms: positive(&CALL_TIMEOUT),
+        deploy_wait: milliseconds(&DEPLOY_WAIT),
+        max_request_body: positive(&MAX_REQUEST_BODY) as usize * 1024,
+        max_archive_size: positive(&MAX_ARCHIVE_SIZE) as usize * 1024,
+        max_result_size: positive(&MAX_RESULT_SIZE).saturating_mul(1024),
+        max_http_connections: positive(&MAX_HTTP_CONNECTIONS) as usize,
+        header_timeout: milliseconds(&HEADER_TIMEOUT),
+        body_timeout: milliseconds(&BODY_TIMEOUT),
+        io_threads: positive(&IO_THREADS) as usize,
+    }
+}
+
+/// Milliseconds that a statement of a deployment waits for a lock.
+pub(crate) fn deploy_lock_timeout_ms() -> u32 {
+    positive(&DEPLOY_LOCK_TIMEOUT)
+}
+
+/// Milliseconds that a call may take when nothing else is said.
+pub(crate) fn call_timeout_ms() -> u32 {
+    positive(&CALL_TIMEOUT)
+}
+
+/// What an archive may cost.
+pub(crate) fn archive_limits() -> stonescriptdb_bundle::Limits {
+    stonescriptdb_bundle::Limits {
+        max_archive_bytes: u64::from(positive(&MAX_ARCHIVE_SIZE)) * 1024,
+        max_unpacked_bytes: u64::from(positive(&MAX_BUNDLE_SIZE)) * 1024,
+        max_entries: positive(&MAX_ARCHIVE_ENTRIES) as usize,
+        ..stonescriptdb_bundle::Limits::default()
+    }
+}
+
+/// Extensions that are not trusted by PostgreSQL but allowed here.
+pub(crate) fn allowed_extensions() -> Vec<String> {
+    list(&ALLOWED_EXTENSIONS)
+}
+
+fn positive(setting: &Number) -> u32 {
+    u32::try_from(setting.get()).unwrap_or(0)
+}
+
+fn text(setting: &Text) -> String {
+    setting.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn list(setting: &Text) -> Vec<String> {
+    text(setting).split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Networks in CIDR notation; a single address is the network of itself. What is neither is left out, which only ever closes doors, and
+/// the log says so.
+fn networks(name: &str, setting: &Text) -> Vec<IpNet> {
+    let parse = |part: String| match part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)) {
+        Ok(network) => Some(network),
+        Err(_) => {
+            pgrx::log!("stonescriptdb: \"{part}\" in {name} is neither a network nor an address and is left out");
+            None
+        }
+    };
+    list(setting).into_iter().filter_map(parse).collect()
+}
+
+/// Defines the settings; once, while the library is loaded.
+pub(crate) fn define() {
+    use GucContext::{Postmaster, Sighup};
+    let none = GucFlags::empty();
+    let texts: [(_, _, _, GucContext, _); 6] = [
+        (
+            c"stonescriptdb.database",
+            c"The control database, in which the extension is created.",
+            &DATABASE,
+            Postmaster,
+            none,
+        ),
+        (
+            c"stonescriptdb.listen_addresses",
+            c"Addresses on which HTTP is served, separated by commas; empty serves none.",
+            &LISTEN_ADDRESSES,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.allowed_networks",
+            c"Networks (CIDR) from which HTTP requests are accepted, separated by commas.",
+            &ALLOWED_NETWORKS,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.trusted_proxies",
+            c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed.",
+            &TRUSTED_PROXIES,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.allowed_extensions",
+            c"Extensions that bundles may install beyond those that PostgreSQL trusts.",
+            &ALLOWED_EXTENSIONS,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.admin_token",
+            c"Bearer token of the admin routes; empty switches them off.",
+            &ADMIN_TOKEN,
+            Sighup,
+            none,
+        ),
+    ];
+    for (name, description, setting, context, flags) in texts {
+        if std::ptr::eq(setting, &raw const ADMIN_TOKEN) {
+            crate::postgres::hooks::define_secret(name, description, &ADMIN_TOKEN);
+        } else {
+            GucRegistry::define_string_guc(name, description, c"", setting, context, flags);
+        }
+    }
+    let ms = GucFlags::UNIT_MS;
+    let kb = GucFlags::UNIT_KB;
+    let day_ms = 24 * 60 * 60 * 1000;
+    let numbers = [
+        (c"stonescriptdb.port", c"Port on which HTTP is served; 0 serves none.", &PORT, 0, 65_535, Sighup, none),
+        (c"stonescriptdb.max_workers", c"Executors in all databases together.", &MAX_WORKERS, 1, 1024, Sighup, none),
+        (
+            c"stonescriptdb.max_workers_per_database",
+            c"Executors in one database.",
+            &MAX_WORKERS_PER_DATABASE,
+            1,
+            1024,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.worker_idle_timeout",
+            c"Time after which an idle executor is ended.",
+            &WORKER_IDLE_TIMEOUT,
+            1,
+            24 * 60 * 60,
+            Sighup,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"stonescriptdb.max_queue",
+            c"Requests that may wait for an executor, per database.",
+            &MAX_QUEUE,
+            0,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.queue_timeout",
+            c"Time that a call may wait for an executor.",
+            &QUEUE_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.call_timeout",
+            c"Time that a call may take; 0 is no limit.",
+            &CALL_TIMEOUT,
+            0,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.deploy_wait",
+            c"Time that a deployment waits for another one of the same database.",
+            &DEPLOY_WAIT,
+            0,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.deploy_lock_timeout",
+            c"Time that a statement of a deployment waits for a lock.",
+            &DEPLOY_LOCK_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.max_request_body",
+            c"Size of a request's body, archives aside.",
+            &MAX_REQUEST_BODY,
+            1,
+            1 << 20,
+            Sighup,
+            kb,
+        ),
+        (
+            c"stonescriptdb.max_archive_size",
+            c"Size of a bundle's archive as it is sent.",
+            &MAX_ARCHIVE_SIZE,
+            1,
+            1 << 19,
+            Sighup,
+            kb,
+        ),
+        (c"stonescriptdb.max_bundle_size", c"Size of a bundle unpacked.", &MAX_BUNDLE_SIZE, 1, 1 << 20, Sighup, kb),
+        (
+            c"stonescriptdb.max_archive_entries",
+            c"Files and folders in an archive.",
+            &MAX_ARCHIVE_ENTRIES,
+            1,
+            10_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.max_result_size",
+            c"Size of one call's result as JSON.",
+            &MAX_RESULT_SIZE,
+            1,
+            1 << 19,
+            Sighup,
+            kb,
+        ),
+        (
+            c"stonescriptdb.max_http_connections",
+            c"HTTP connections that are served at once.",
+            &MAX_HTTP_CONNECTIONS,
+            1,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.header_timeout",
+            c"Time in which a request's head must arrive.",
+            &HEADER_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.body_timeout",
+            c"Time in which a request's body must arrive.",
+            &BODY_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.io_threads",
+            c"Threads that serve HTTP and the executors.",
+            &IO_THREADS,
+            1,
+            64,
+            Postmaster,
+            none,
+        ),
+    ];
+    for (name, description, setting, least, most, context, flags) in numbers {
+        GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
+    }
+    crate::postgres::hooks::reserve_prefix();
+}
