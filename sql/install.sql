@@ -166,11 +166,16 @@ CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON 
 
 -- Views ----------------------------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION database_size(datid oid) RETURNS bigint
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT pg_database_size(d.oid) FROM pg_database d WHERE d.oid = $1 $$;
+COMMENT ON FUNCTION database_size(oid) IS 'bytes on disk of a database that the caller may not connect to';
+
 CREATE VIEW databases AS
     SELECT d.platform, d.tenant_id, coalesce(c.datname, d.name) AS database,
            CASE WHEN c.oid IS NULL AND d.state = 'ready' THEN 'missing' ELSE d.state END AS state,
            d.bundle_sha256, d.deployment_id, d.created_at,
-           CASE WHEN c.oid IS NOT NULL THEN pg_catalog.pg_database_size(c.oid) END AS size_bytes
+           database_size(c.oid) AS size_bytes
     FROM database d LEFT JOIN pg_catalog.pg_database c ON c.oid = d.datid;
 COMMENT ON VIEW databases IS 'every tenant and its database; state missing: the database was dropped by other means';
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::postgres::hooks;
+
 type Text = GucSetting<Option<CString>>;
 type Number = GucSetting<i32>;
 
@@ -42,7 +44,7 @@ static MAX_ARCHIVE_ENTRIES: Number = Number::new(20_000);
 /// A result is built in memory, in the executor and again in the server worker.
 static MAX_RESULT_SIZE: Number = Number::new(64 * 1024);
 /// Connections over it are answered 503 and closed.
-static MAX_HTTP_CONNECTIONS: Number = Number::new(2000);
+static MAX_HTTP_CONNECTIONS: Number = Number::new(10_000);
 /// A client that does not finish its request's head in this time is cut off.
 static HEADER_TIMEOUT: Number = Number::new(10_000);
 /// As [`HEADER_TIMEOUT`], for the body.
@@ -84,8 +86,8 @@ pub(crate) fn current() -> Settings {
         database: text(&DATABASE),
         listen_addresses: list(&LISTEN_ADDRESSES),
         port: u16::try_from(PORT.get()).unwrap_or(0),
-        allowed_networks: networks("stonescriptdb.allowed_networks", &ALLOWED_NETWORKS),
-        trusted_proxies: networks("stonescriptdb.trusted_proxies", &TRUSTED_PROXIES),
+        allowed_networks: networks(&ALLOWED_NETWORKS),
+        trusted_proxies: networks(&TRUSTED_PROXIES),
         admin_token: text(&ADMIN_TOKEN),
         max_workers: positive(&MAX_WORKERS) as usize,
         max_workers_per_database: positive(&MAX_WORKERS_PER_DATABASE) as usize,
@@ -141,24 +143,25 @@ fn list(setting: &Text) -> Vec<String> {
     text(setting).split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-/// Networks in CIDR notation; a single address is the network of itself. What is neither is left out, which only ever closes doors, and
-/// the log says so.
-fn networks(name: &str, setting: &Text) -> Vec<IpNet> {
-    let parse = |part: String| match part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)) {
-        Ok(network) => Some(network),
-        Err(_) => {
-            pgrx::log!("stonescriptdb: \"{part}\" in {name} is neither a network nor an address and is left out");
-            None
-        }
+/// Networks in CIDR notation; a single address is the network of itself. Values that do not parse never get here.
+fn networks(setting: &Text) -> Vec<IpNet> {
+    parse_networks(&text(setting)).unwrap_or_default()
+}
+
+/// Parses a list of networks and addresses; the error is the part that is neither.
+pub(crate) fn parse_networks(value: &str) -> Result<Vec<IpNet>, String> {
+    let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parse = |part: &str| {
+        part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)).map_err(|_| part.to_owned())
     };
-    list(setting).into_iter().filter_map(parse).collect()
+    parts.map(parse).collect()
 }
 
 /// Defines the settings; once, while the library is loaded.
 pub(crate) fn define() {
     use GucContext::{Postmaster, Sighup};
     let none = GucFlags::empty();
-    let texts: [(_, _, _, GucContext, _); 6] = [
+    let texts: [(_, _, _, GucContext, _); 3] = [
         (
             c"stonescriptdb.database",
             c"The control database, in which the extension is created.",
@@ -174,41 +177,31 @@ pub(crate) fn define() {
             none,
         ),
         (
-            c"stonescriptdb.allowed_networks",
-            c"Networks (CIDR) from which HTTP requests are accepted, separated by commas.",
-            &ALLOWED_NETWORKS,
-            Sighup,
-            none,
-        ),
-        (
-            c"stonescriptdb.trusted_proxies",
-            c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed.",
-            &TRUSTED_PROXIES,
-            Sighup,
-            none,
-        ),
-        (
             c"stonescriptdb.allowed_extensions",
             c"Extensions that bundles may install beyond those that PostgreSQL trusts.",
             &ALLOWED_EXTENSIONS,
             Sighup,
             none,
         ),
-        (
-            c"stonescriptdb.admin_token",
-            c"Bearer token of the admin routes; empty switches them off.",
-            &ADMIN_TOKEN,
-            Sighup,
-            none,
-        ),
     ];
     for (name, description, setting, context, flags) in texts {
-        if std::ptr::eq(setting, &raw const ADMIN_TOKEN) {
-            crate::postgres::hooks::define_secret(name, description, &ADMIN_TOKEN);
-        } else {
-            GucRegistry::define_string_guc(name, description, c"", setting, context, flags);
-        }
+        GucRegistry::define_string_guc(name, description, c"", setting, context, flags);
     }
+    hooks::define_checked(
+        c"stonescriptdb.allowed_networks",
+        c"Networks (CIDR) from which HTTP requests are accepted, separated by commas.",
+        &ALLOWED_NETWORKS,
+    );
+    hooks::define_checked(
+        c"stonescriptdb.trusted_proxies",
+        c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed, separated by commas.",
+        &TRUSTED_PROXIES,
+    );
+    hooks::define_secret(
+        c"stonescriptdb.admin_token",
+        c"Bearer token of the admin routes; empty switches them off.",
+        &ADMIN_TOKEN,
+    );
     let ms = GucFlags::UNIT_MS;
     let kb = GucFlags::UNIT_KB;
     let day_ms = 24 * 60 * 60 * 1000;
@@ -355,5 +348,5 @@ pub(crate) fn define() {
     for (name, description, setting, least, most, context, flags) in numbers {
         GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
     }
-    crate::postgres::hooks::reserve_prefix();
+    hooks::reserve_prefix();
 }

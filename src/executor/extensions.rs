@@ -67,23 +67,27 @@ pub(super) fn create(spec: &ExtensionSpec) -> Result<bool, Failure> {
         return Ok(false);
     }
     let mut sql = format!("CREATE EXTENSION {}", quote_identifier(&spec.name));
-    let schema = spec.schema.as_deref().unwrap_or("public");
-    sql.push_str(&format!(" SCHEMA {}", quote_identifier(schema)));
+    if let Some(schema) = &spec.schema {
+        Spi::run(&format!("CREATE SCHEMA IF NOT EXISTS {}", quote_identifier(schema))).map_err(spi)?;
+        sql.push_str(&format!(" SCHEMA {}", quote_identifier(schema)));
+    } else if !has_its_own_schema(&spec.name)? {
+        // The search path may be pinned: where tenants look for it must be said.
+        sql.push_str(" SCHEMA public");
+    }
     if let Some(version) = &spec.version {
         sql.push_str(&format!(" VERSION {}", quote_identifier(version)));
-    }
-    // An extension whose control file fixes its schema refuses any other: then it is asked without one.
-    let fixed = Spi::get_one_with_args::<String>(
-        "SELECT (SELECT schema::text FROM pg_catalog.pg_available_extension_versions
-                 WHERE name = $1 AND schema IS NOT NULL LIMIT 1)",
-        &[spec.name.as_str().into()],
-    )
-    .map_err(spi)?;
-    if fixed.is_some() && spec.schema.is_none() {
-        sql = sql.replacen(&format!(" SCHEMA {}", quote_identifier(schema)), "", 1);
     }
     catch(|| Spi::run(&sql))
         .map_err(|error| from_postgres(ErrorCode::ExtensionNotAvailable, error))?
         .map_err(|error| Failure::from(spi(error)))?;
     Ok(true)
+}
+
+/// Whether an extension's control file fixes the schema: then it refuses any other.
+fn has_its_own_schema(extension: &str) -> Result<bool, Failure> {
+    let schema = Spi::get_one_with_args::<String>(
+        "SELECT (SELECT schema::text FROM pg_catalog.pg_available_extension_versions WHERE name = $1 AND schema IS NOT NULL LIMIT 1)",
+        &[extension.into()],
+    );
+    Ok(schema.map_err(|error| PgError::new("XX000", error.to_string()))?.is_some())
 }

@@ -24,6 +24,11 @@ pub(crate) fn main(id: u64) -> ! {
         // As superuser nothing may be found but PostgreSQL's own.
         let _ = session::set_default(c"search_path", c"pg_catalog, pg_temp");
     }
+    // Answers look the same on every server, whatever its postgresql.conf says.
+    for (setting, value) in [(c"bytea_output", c"hex"), (c"IntervalStyle", c"postgres"), (c"extra_float_digits", c"1")]
+    {
+        let _ = session::set_default(setting, value);
+    }
     postgres::invalidation::watch();
     let Ok(mut channel) = Channel::connect() else { worker::exit(0) };
     let hello = Hello { executor: id, pid: worker::my_pid() };

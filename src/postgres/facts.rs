@@ -389,6 +389,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 }
                 return false;
             }
+            Some(NodeTag::T_ReturnStmt) => return visit((*node.cast::<pg_sys::ReturnStmt>()).returnval, context),
             // These hold no expressions of their own, and the server's walker does not know all of them.
             Some(NodeTag::T_NotifyStmt) => return false,
             _ => {}

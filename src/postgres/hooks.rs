@@ -35,6 +35,38 @@ pub(crate) fn define_secret(
     }
 }
 
+/// Defines a setting that must be a list of networks: a bad value is refused when it is set or reloaded, and the old one stays.
+pub(crate) fn define_checked(
+    name: &'static CStr,
+    description: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+) {
+    // SAFETY: the hook reads the new value only.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            description,
+            c"",
+            setting,
+            GucContext::Sighup,
+            GucFlags::empty(),
+            Some(check_networks),
+            None,
+            None,
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn check_networks(
+    value: *mut *mut std::ffi::c_char,
+    _extra: *mut *mut std::ffi::c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: guc.c passes the address of a string, or of null.
+    let value = unsafe { text(*value) }.unwrap_or_default();
+    crate::settings::parse_networks(&value).is_ok()
+}
+
 unsafe extern "C-unwind" fn show_secret() -> *const std::ffi::c_char {
     c"********".as_ptr()
 }

@@ -29,7 +29,9 @@ pub(crate) enum Kind {
     Removal,
     /// A change of the schema that is none of the above.
     Ddl,
-    /// Anything else: SELECT, UPDATE, DO, SET, …
+    /// SET: for the statements behind it in the same file.
+    Set,
+    /// Anything else: SELECT, UPDATE, DO, …
     Other,
     /// Not to be run from a bundle's file, and why.
     Refused(&'static str),
@@ -347,9 +349,9 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
                 | NodeTag::T_DeleteStmt
                 | NodeTag::T_MergeStmt
                 | NodeTag::T_DoStmt
-                | NodeTag::T_VariableSetStmt
                 | NodeTag::T_CallStmt,
             ) => Kind::Other,
+            Some(NodeTag::T_VariableSetStmt) => Kind::Set,
             Some(NodeTag::T_DropStmt | NodeTag::T_RenameStmt) => Kind::Removal,
             Some(NodeTag::T_AlterTableStmt) => {
                 use pg_sys::AlterTableType as A;

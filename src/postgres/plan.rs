@@ -276,12 +276,13 @@ pub(crate) fn quote_identifier(name: &str) -> String {
 
 /// Counts invalidations of functions, types and namespaces in this process: what was resolved before the last one may be stale.
 pub(crate) mod invalidation {
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
 
     use pgrx::pg_sys;
 
     thread_local! {
         static GENERATION: Cell<u64> = const { Cell::new(0) };
+        static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
     }
 
     /// Starts counting; once per process.
@@ -293,6 +294,28 @@ pub(crate) mod invalidation {
         ] {
             // SAFETY: the callback is a plain function that lives as long as the library.
             unsafe { pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(bump), pg_sys::Datum::null()) }
+        }
+        // SAFETY: as above.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(bump_for_relation), pg_sys::Datum::null()) }
+    }
+
+    /// Counts changes of a relation too: a function returns its rows, and the columns of `SELECT * FROM f()` are fixed in a plan.
+    pub(crate) fn watch_relation(relation: pg_sys::Oid) {
+        RELATIONS.with_borrow_mut(|relations| {
+            if !relations.contains(&relation) {
+                relations.push(relation);
+            }
+        });
+    }
+
+    unsafe extern "C-unwind" fn bump_for_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+        let watched = RELATIONS.with(|relations| {
+            relations
+                .try_borrow()
+                .is_ok_and(|relations| relation == pg_sys::InvalidOid || relations.contains(&relation))
+        });
+        if watched {
+            GENERATION.set(GENERATION.get().wrapping_add(1));
         }
     }
 

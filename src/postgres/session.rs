@@ -68,6 +68,17 @@ pub(crate) fn disarm_timeout() {
     super::wait::forget_cancel();
 }
 
+/// Runs `f` and puts every setting back as it was before it: a SET in one file is not for the next. After an error the rollback does it.
+pub(crate) fn with_settings_restored<T, E>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    // SAFETY: a nest level of its own, closed again as extension.c closes the one of a script; false restores what was set.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        let value = f()?;
+        pg_sys::AtEOXact_GUC(false, level);
+        Ok(value)
+    }
+}
+
 /// Changes a setting for the rest of the process, as if it came with the connection.
 ///
 /// # Errors

@@ -159,6 +159,24 @@ pub(crate) fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Raises this process's limit of open descriptors as far as it may; gives what it is then. Debian's services start with 1,024 and may
+/// have many more: one for each connection.
+pub(crate) fn raise_descriptor_limit() -> usize {
+    // SAFETY: plain structs; the limits are this process's own.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) != 0 {
+            return 0;
+        }
+        let before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &limit) != 0 {
+            limit.rlim_cur = before;
+        }
+        usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+    }
+}
+
 /// Cancels the statement that an executor runs. Safe on any thread; `false` if the process is gone.
 pub(crate) fn cancel(pid: i32) -> bool {
     // SAFETY: kill(2) has no memory to get wrong; the pid was told by our own executor over the private socket.

@@ -49,8 +49,9 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
     let (_, mut body) = answer.map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })?;
     // The executor's text lacks the closing brace, and in front of it is the number of rows.
     body.advance(size_of::<u64>());
-    let tail = format!(",\"execution_time_ms\":{:.3}}}", started.elapsed().as_secs_f64() * 1000.0);
-    body.extend_from_slice(tail.as_bytes());
+    body.extend_from_slice(b",\"execution_time_ms\":");
+    body.extend_from_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
+    body.extend_from_slice(b"}");
     Ok(body)
 }
 

@@ -354,7 +354,7 @@ impl Done {
         }
         put("schema_validation", validation(&reports));
         put("warnings", json!(warnings));
-        put("execution_time_ms", json!((self.started.elapsed().as_secs_f64() * 1e6).round() / 1000.0));
+        put("execution_time_ms", json!(self.started.elapsed().as_millis() as u64));
         Value::Object(body)
     }
 }
@@ -400,7 +400,7 @@ fn outcome_json(outcome: &DatabaseOutcome) -> Value {
         Some(Ok(_)) => ("completed", None),
         Some(Err(failure)) => ("failed", Some(error::to_json(failure, None))),
     };
-    let mut row = json!({"database": outcome.database, "status": status, "execution_time_ms": outcome.duration_ms});
+    let mut row = json!({"database": outcome.database, "status": status, "execution_time_ms": outcome.duration_ms.round() as u64});
     if let (Some(failure), Some(row)) = (failure, row.as_object_mut()) {
         row.insert("error".to_owned(), failure);
     }

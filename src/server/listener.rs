@@ -17,12 +17,15 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
 use super::{App, SOCKET_FOLDER, SOCKET_PATH, broker, deploy, http};
+use crate::postgres::worker;
 use crate::settings::Settings;
 
 /// How often idle executors are looked over.
 const REAP_EVERY: Duration = Duration::from_secs(2);
 /// How often a port that is taken is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(2);
+/// Descriptors that are not for HTTP: executors, backends, PostgreSQL's own files.
+const OWN_DESCRIPTORS: usize = 400;
 /// The kernel's queue of connections not yet accepted.
 const BACKLOG: u32 = 1024;
 /// The head of a request, in bytes.
@@ -94,7 +97,8 @@ async fn reap(app: Arc<App>) {
 async fn listen(app: Arc<App>, alive: mpsc::Sender<()>) {
     let mut stopping = app.stopping.subscribe();
     let mut reloads = app.reloads.subscribe();
-    let front = Front { router: http::router(app.clone()), app: app.clone(), alive, connections: Arc::default() };
+    let room = worker::raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
+    let front = Front { router: http::router(app.clone()), app: app.clone(), alive, connections: Arc::default(), room };
     loop {
         let settings = app.settings();
         let (stop_listeners, stopped) = watch::channel(());
@@ -149,6 +153,8 @@ struct Front {
     alive: mpsc::Sender<()>,
     /// Open HTTP connections.
     connections: Arc<AtomicUsize>,
+    /// How many of them there are descriptors for.
+    room: usize,
 }
 
 async fn serve_address(front: Front, address: SocketAddr, mut stopped: watch::Receiver<()>) {
@@ -201,7 +207,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 fn admit(front: &Front, stream: TcpStream, peer: SocketAddr) {
-    if front.connections.load(Relaxed) >= front.app.settings().max_http_connections {
+    if front.connections.load(Relaxed) >= front.app.settings().max_http_connections.min(front.room) {
         tokio::spawn(refuse(stream));
         return;
     }

@@ -159,7 +159,6 @@ fn settings_have_the_documented_defaults() {
         ("max_archive_size", "64MB"),
         ("max_bundle_size", "256MB"),
         ("max_archive_entries", "20000"),
-        ("adopt_gateway_databases", "on"),
     ] {
         assert_eq!(sql::text(&mut client, &format!("SHOW stonescriptdb.{name}")), default, "stonescriptdb.{name}");
     }
@@ -245,7 +244,8 @@ fn before_create_extension_the_server_runs_and_waits() {
     if let Ok(answer) = cluster.http().try_request("GET", "/health", &[], b"") {
         assert_ne!(answer.json["status"], "healthy", "{answer}");
     }
-    sql::done(client.batch_execute("CREATE DATABASE scratch; DROP DATABASE scratch"));
+    sql::done(client.batch_execute("CREATE DATABASE scratch"));
+    sql::done(client.batch_execute("DROP DATABASE scratch"));
     cluster.create_extension();
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use crate::executor::deploy::ARGUMENT_TYPES;
-use crate::postgres::{PgError, identifiers};
+use crate::postgres::{PgError, identifiers, invalidation};
 
 /// A function or procedure.
 #[derive(Debug, Clone)]
@@ -56,6 +56,7 @@ struct Row {
     defaults: usize,
     variadic: u32,
     signature: String,
+    relations: Vec<u32>,
     deployed: bool,
 }
 
@@ -68,6 +69,8 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'returns', p.prorettype::pg_catalog.regtype, 'defaults', p.pronargdefaults, 'variadic', p.provariadic::pg_catalog.int8,
     'types', ARRAY(SELECT u::pg_catalog.int8 FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
     'all_types', p.proallargtypes::pg_catalog.int8[], 'modes', p.proargmodes, 'names', p.proargnames,
+    'relations', ARRAY(SELECT ty.typrelid::pg_catalog.int8 FROM pg_catalog.pg_type ty WHERE ty.typrelid <> 0
+                       AND ty.oid = ANY (p.prorettype || p.proargtypes::pg_catalog.oid[])),
     'signature', p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ')',
     'deployed', EXISTS (SELECT FROM public._stonescriptdb_gateway_functions t
                         WHERE t.function_name = p.proname AND t.function_schema = n.nspname
@@ -103,6 +106,9 @@ pub(super) fn functions(name: &str) -> Result<Vec<Function>, Failure> {
         }
         None => Vec::new(),
     };
+    rows.iter()
+        .flat_map(|row| &row.relations)
+        .for_each(|relation| invalidation::watch_relation(pg_sys::Oid::from(*relation)));
     Ok(rows.into_iter().map(function_of).collect())
 }
 

@@ -237,11 +237,16 @@ impl Chosen<'_, '_> {
         let place = |index: usize| format!("${}", index + 1);
         match &self.shape {
             Shape::Named(names) => {
-                let mut list: Vec<String> = names
-                    .iter()
-                    .enumerate()
-                    .map(|(index, name)| format!("{} => {}", quote_identifier(name), place(index)))
-                    .collect();
+                let variadic = self.function.variadic.and_then(|_| self.function.inputs().last()?.name.as_ref());
+                let (mut list, last): (Vec<String>, Vec<String>) = {
+                    let written = |(index, name): (usize, &String)| {
+                        let mark = if Some(name) == variadic { "VARIADIC " } else { "" };
+                        format!("{mark}{} => {}", quote_identifier(name), place(index))
+                    };
+                    names.iter().enumerate().map(written).partition(|argument| !argument.starts_with("VARIADIC "))
+                };
+                // PostgreSQL wants the marked one last.
+                list.extend(last);
                 if self.function.is_procedure {
                     let out = self.function.parameters.iter().filter(|parameter| !parameter.is_input);
                     list.extend(

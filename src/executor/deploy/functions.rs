@@ -45,6 +45,13 @@ pub(super) fn deploy(deployment: &mut Deployment, source: &Source, statement: &S
     let Some(oid) = oid(&identity)? else {
         return Err(Failure::internal("a function is not there after it was created"));
     };
+    if deployment.tracked.current_functions.iter().any(|(known, ..)| *known == oid) {
+        return Err(Failure::new(
+            ErrorCode::FunctionDeployFailed,
+            format!("the function {} is defined twice in the bundle", signature(oid)?),
+        )
+        .at(&source.path, Some(statement.line)));
+    }
     deployment.touched_files.insert(source.path.clone());
     deployment.report.functions_updated += 1;
     deployment.tracked.current_functions.push((oid, source.checksum.clone(), source.path.clone()));
@@ -64,6 +71,14 @@ fn oid(identity: &FunctionIdentity) -> Result<Option<u32>, Failure> {
     )
     .map_err(spi)?;
     Ok(found.and_then(|oid| u32::try_from(oid).ok()))
+}
+
+fn is_there(oid: u32) -> Result<bool, Failure> {
+    let there = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid = $1::pg_catalog.oid)",
+        &[i64::from(oid).into()],
+    );
+    Ok(there.map_err(spi)? == Some(true))
 }
 
 fn signature(oid: u32) -> Result<String, Failure> {
@@ -146,7 +161,8 @@ pub(super) fn drop_orphans(deployment: &mut Deployment, sources: &Sources) -> Re
         if current.contains(&tracked.oid) {
             continue;
         }
-        if tracked.oid != 0 {
+        // One that was just dropped and made anew has another OID and keeps its row.
+        if tracked.oid != 0 && is_there(tracked.oid)? {
             drop_function(tracked.oid).map_err(|error| {
                 crate::error::from_postgres(ErrorCode::FunctionDeployFailed, error).at(&tracked.source_file, None)
             })?;

@@ -5,6 +5,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::sources::{self, Source, Sources};
 use super::{Deployment, tracking};
+use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
 
 /// The migrations that were not applied yet, by their place in [`Sources::files`], in order.
@@ -43,25 +44,32 @@ fn name(sources: &Sources, index: usize) -> Option<&str> {
 pub(super) fn run(deployment: &mut Deployment, sources: &Sources, pending: &[usize]) -> Result<(), Failure> {
     let lenient = deployment.request.fresh && sources.has(FileKind::Table);
     for source in pending.iter().filter_map(|index| sources.files.get(*index)) {
-        let mut satisfied = 0;
-        for statement in &source.script.statements {
-            let result = if lenient {
-                subtransaction(|| source.script.run(statement).map(drop))
-            } else {
-                source.script.run(statement).map(drop)
-            };
-            match result {
-                Ok(()) => {}
-                Err(error) if lenient && is_satisfied(statement, &error) => satisfied += 1,
-                Err(error) => return Err(failed(source, error)),
-            }
-        }
+        let satisfied = with_settings_restored(|| run_file(source, lenient))?;
         tracking::write_migration(&source.file_name, &source.raw_checksum)?;
         deployment.report.migrations_applied += 1;
         let detail = serde_json::json!({"file": source.path, "statements": source.script.statements.len(), "satisfied": satisfied});
         deployment.log("migration_applied", &source.file_name, detail);
     }
     Ok(())
+}
+
+/// Gives the number of statements that found their work done.
+fn run_file(source: &Source, lenient: bool) -> Result<u32, Failure> {
+    let mut satisfied = 0;
+    for statement in &source.script.statements {
+        // A setting is undone with the subtransaction that it is made in only if that fails.
+        let result = if lenient {
+            subtransaction(|| source.script.run(statement).map(drop))
+        } else {
+            source.script.run(statement).map(drop)
+        };
+        match result {
+            Ok(()) => {}
+            Err(error) if lenient && is_satisfied(statement, &error) => satisfied += 1,
+            Err(error) => return Err(failed(source, error)),
+        }
+    }
+    Ok(satisfied)
 }
 
 /// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed or
@@ -72,7 +80,7 @@ fn is_satisfied(statement: &Statement, error: &ScriptError) -> bool {
     let is_gone = matches!(sqlstate, "42703" | "42P01" | "42704" | "42883");
     match statement.kind {
         Kind::Removal => is_gone || exists,
-        Kind::Insert(_) | Kind::Other => false,
+        Kind::Insert(_) | Kind::Other | Kind::Set => false,
         _ => exists,
     }
 }

@@ -6,7 +6,9 @@ use stonescriptdb_protocol::{DeployMode, ErrorCode, Failure, SeederCheck, Seeder
 use stonescriptdb_schema::ObjectName;
 
 use super::sources::{self, Source, Sources};
+use super::structure::FileState;
 use super::{Deployment, quoted, spi, tracking};
+use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind, PgError, ScriptError, Statement, quote_identifier, subtransaction};
 
 /// Runs or checks every seeder.
@@ -14,13 +16,21 @@ use crate::postgres::{Kind, PgError, ScriptError, Statement, quote_identifier, s
 /// # Errors
 /// `seeder_failed` with file and line; `verification_failed` with the missing rows on migrate, unless forced.
 pub(super) fn run(deployment: &mut Deployment, sources: &Sources) -> Result<(), Failure> {
-    for source in sources.of_kind(FileKind::Seeder) {
+    for source in in_order(sources) {
         let targets = targets(source);
+        if targets.is_empty() {
+            // It says in no INSERT where its rows go: it runs once, and again when it changed.
+            if deployment.file_state(source) != FileState::Unchanged {
+                deployment.tracked.new_files.push((source.path.clone(), source.checksum.clone()));
+                with_settings_restored(|| seed(deployment, source, source.file_name.clone()))?;
+            }
+            continue;
+        }
         let table = targets.first().map_or_else(|| source.file_name.clone(), |target| target.display());
         let rows = targets.iter().try_fold(0, |sum, target| Ok::<u64, Failure>(sum + count(target)?))?;
         let made_now = targets.iter().any(|target| deployment.created_tables.contains(&target.display()));
         if rows == 0 && (made_now || deployment.request.mode == DeployMode::Register) {
-            seed(deployment, source, table)?;
+            with_settings_restored(|| seed(deployment, source, table))?;
         } else if deployment.request.mode == DeployMode::Register {
             deployment.report.seeders.push(SeederRows { table, inserted: 0, skipped: rows });
             deployment.report.verification.seeders_verified += 1;
@@ -29,6 +39,19 @@ pub(super) fn run(deployment: &mut Deployment, sources: &Sources) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The seeders, those first whose tables others refer to: in the order in which the tables are made, and by name where that says nothing.
+fn in_order(sources: &Sources) -> Vec<&Source> {
+    let made = |table: &ObjectName| {
+        sources
+            .units
+            .iter()
+            .position(|unit| sources.get(*unit).is_some_and(|(_, s)| s.kind == Kind::Table(table.clone())))
+    };
+    let mut seeders: Vec<&Source> = sources.of_kind(FileKind::Seeder).collect();
+    seeders.sort_by_cached_key(|source| targets(source).iter().map(made).max().flatten());
+    seeders
 }
 
 /// The tables that a seeder inserts into, each once, in order.
@@ -84,8 +107,7 @@ impl From<PgError> for Seen {
 
 /// Runs the seeder into temporary tables of the same shape and looks for each of their rows in the real ones.
 fn check(deployment: &mut Deployment, source: &Source, targets: &[ObjectName]) -> Result<(), Failure> {
-    if targets.is_empty() || source.script.statements.iter().any(|statement| !matches!(statement.kind, Kind::Insert(_)))
-    {
+    if source.script.statements.iter().any(|statement| !matches!(statement.kind, Kind::Insert(_))) {
         deployment
             .report
             .warnings

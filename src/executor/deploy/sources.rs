@@ -72,6 +72,7 @@ impl Sources {
                 (0..source.script.statements.len()).map(move |statement| Unit { source: index, statement })
             })
             .collect();
+        refuse_twins(&files, &natural)?;
         let facts: Vec<(usize, &Facts)> =
             natural.iter().filter_map(|unit| Some((unit.source, &statement_of(&files, *unit)?.facts))).collect();
         let graph = Graph::new(&facts);
@@ -136,6 +137,25 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
 /// An error of a script as a failure with its place.
 pub(crate) fn failure(code: ErrorCode, error: ScriptError, path: &str) -> Failure {
     from_postgres(code, error.error).at(path, Some(error.line))
+}
+
+/// Two definitions of one table, view or type: which of them counts would be a matter of file names.
+fn refuse_twins(files: &[Source], natural: &[Unit]) -> Result<(), Failure> {
+    let mut known = std::collections::HashMap::new();
+    for unit in natural {
+        let (Some(source), Some(statement)) = (files.get(unit.source), statement_of(files, *unit)) else { continue };
+        if let Kind::Table(name) | Kind::View(name) | Kind::Type(name) = &statement.kind
+            && let Some((path, line)) = known.insert(name, (&source.path, statement.line))
+        {
+            return Err(Failure::new(
+                ErrorCode::SchemaExtractionFailed,
+                format!("{} is defined twice", name.display()),
+            )
+            .detail(format!("It is also defined at {path}:{line}."))
+            .at(&source.path, Some(statement.line)));
+        }
+    }
+    Ok(())
 }
 
 fn cyclic(files: &[Source], natural: &[Unit], members: &[usize]) -> Failure {

@@ -8,6 +8,7 @@ use stonescriptdb_schema::ObjectName;
 
 use super::sources::{self, Source, Sources, Unit};
 use super::{Deployment, functions, tables, types, views};
+use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
 
 /// What is made before the pending migrations: on a fresh database everything that none of them makes and that does not need what they
@@ -97,16 +98,39 @@ fn apply(deployment: &mut Deployment, sources: &Sources, units: &[Unit]) -> Resu
     let mut keys = tables::LaterKeys::default();
     for unit in units {
         let Some((source, statement)) = sources.get(*unit) else { continue };
-        match &statement.kind {
-            Kind::Function => functions::deploy(deployment, source, statement)?,
-            Kind::View(name) => views::deploy(deployment, sources, source, statement, name)?,
-            Kind::Type(name) => types::deploy(deployment, source, statement, name)?,
-            Kind::Table(name) => tables::deploy(deployment, source, statement, name, &mut keys)?,
-            _ => other(deployment, source, statement)?,
+        let settings: Vec<&Statement> =
+            source.script.statements.iter().take(unit.statement).filter(|before| before.kind == Kind::Set).collect();
+        if settings.is_empty() {
+            one(deployment, sources, source, statement, &mut keys)?;
+        } else {
+            with_settings_restored(|| {
+                settings
+                    .iter()
+                    .try_for_each(|set| source.script.run(set).map(drop).map_err(|error| failed(source, error)))?;
+                one(deployment, sources, source, statement, &mut keys)
+            })?;
         }
         deployment.done.insert((unit.source, unit.statement));
     }
     keys.add()
+}
+
+fn one<'s>(
+    deployment: &mut Deployment,
+    sources: &'s Sources,
+    source: &'s Source,
+    statement: &'s Statement,
+    keys: &mut tables::LaterKeys<'s>,
+) -> Result<(), Failure> {
+    match &statement.kind {
+        Kind::Function => functions::deploy(deployment, source, statement),
+        Kind::View(name) => views::deploy(deployment, sources, source, statement, name),
+        Kind::Type(name) => types::deploy(deployment, source, statement, name),
+        Kind::Table(name) => tables::deploy(deployment, source, statement, name, keys),
+        // It runs before every statement behind it.
+        Kind::Set => Ok(()),
+        _ => other(deployment, source, statement),
+    }
 }
 
 /// Statements beside the objects: indexes, triggers, comments, grants, constraints. They run when their file is new or changed; in a file

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::Value;
 use stonescriptdb_protocol::{ErrorCode, Failure};
@@ -72,7 +72,12 @@ impl IntoResponse for Failed {
 pub(super) fn finish(reply: Result<Response, Failed>, id: RequestId) -> Response {
     let mut response = match reply {
         Ok(mut response) => match response.extensions_mut().remove::<Box<Failure>>() {
-            Some(found) => failure(&found, &id),
+            Some(found) => {
+                let mut shaped = failure(&found, &id);
+                // What the router said of the methods that the route does take.
+                shaped.headers_mut().extend(response.headers_mut().remove(ALLOW).map(|methods| (ALLOW, methods)));
+                shaped
+            }
             None => response,
         },
         Err(Failed(found)) => failure(&found, &id),

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
+use axum::response::IntoResponse;
 use hyper::StatusCode;
 use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use stonescriptdb_protocol::{DeployMode, DeployOptions, ErrorCode, Failure};
 
+use super::answer::Failed;
 use super::body::{self, Form, invalid};
 use super::{Reply, Sender, answer};
 use crate::server::App;
@@ -35,7 +38,9 @@ pub(super) const CALL: &str = "/call";
 /// `POST /call`.
 pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply {
     if request.method() != hyper::Method::POST {
-        return Err(super::wrong_method_for(CALL, request.method()).into());
+        let mut response = Failed(super::wrong_method_for(CALL, request.method())).into_response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return Ok(response);
     }
     let settings = app.settings();
     body::require_json(request.headers())?;
