@@ -8,6 +8,9 @@ compile_error!("stonescriptdb needs panic = \"unwind\": a panic that aborts woul
 
 mod error;
 mod executor;
+#[cfg(feature = "pg_test")]
+#[path = "../pg_test/mod.rs"]
+mod pg_test;
 mod postgres;
 mod server;
 mod settings;

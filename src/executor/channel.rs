@@ -35,6 +35,8 @@ impl Channel {
             self.buffer.shrink_to(KEEP);
         }
         let mut room = [0; CHUNK];
+        // The broker sends nothing before it has the last answer: to read at once would find nothing, and cost a system call.
+        let mut wait_first = self.buffer.is_empty();
         loop {
             if let Some(head) = self.buffer.first_chunk::<HEADER_LEN>() {
                 let header = Header::read(*head).ok()?;
@@ -46,6 +48,9 @@ impl Channel {
                     return Some((header.kind, frame));
                 }
                 self.buffer.reserve(whole - self.buffer.len());
+            }
+            if std::mem::take(&mut wait_first) {
+                self.wait();
             }
             match (&self.stream).read(&mut room) {
                 Ok(0) => return None,

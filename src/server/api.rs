@@ -7,6 +7,7 @@ use bytes::{Buf, BytesMut};
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{BackendRequest, CallRequest, ErrorCode, Failure, FrameKind, encode};
 
+use super::broker::Broken;
 use super::deploy::{self, Deployment};
 use super::{App, broker};
 
@@ -38,13 +39,13 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
     let frame = encode(FrameKind::Call, &request)
         .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
     let answer = match broker::run(app, &target, &frame).await {
-        Err(failure) if failure.code == ErrorCode::ConnectionFailed => {
-            // Perhaps the database went away a moment ago: then say so.
+        Err(Broken::NotBegun(failure)) if failure.code == ErrorCode::ConnectionFailed => {
+            // Perhaps the database went away or got another name a moment ago: then look again.
             app.main.read_registry().await;
-            app.registry().target(call.platform, call.tenant)?;
-            Err(failure)
+            let now = app.registry().target(call.platform, call.tenant)?.clone();
+            if now == target { Err(failure) } else { broker::run(app, &now, &frame).await.map_err(Failure::from) }
         }
-        other => other,
+        other => other.map_err(Failure::from),
     };
     let (_, mut body) = answer.map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })?;
     // The executor's text lacks the closing brace, and in front of it is the number of rows.

@@ -31,31 +31,48 @@ enum Lost {
     Midway,
 }
 
+/// A request that has no good end.
+pub(super) enum Broken {
+    /// Nothing was begun: it can be asked again.
+    NotBegun(Failure),
+    /// The executor's own failure, or it ended on the way.
+    Begun(Failure),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Failure {
+        match broken {
+            Broken::NotBegun(failure) | Broken::Begun(failure) => failure,
+        }
+    }
+}
+
 /// Has an executor of a target carry out a request.
 ///
 /// # Errors
 /// The executor's own failure; `pool_exhausted` and `connection_failed` if there is none or it ends on the way.
-pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<Answer, Failure> {
+pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<Answer, Broken> {
     let wait = app.settings().queue_timeout;
     for _ in 0..ATTEMPTS {
-        let mut lease = app.pool.acquire(target, wait).await?;
+        let mut lease = app.pool.acquire(target, wait).await.map_err(Broken::NotBegun)?;
         match exchange(&mut lease, frame).await {
-            Ok((FrameKind::Failure, payload)) => return Err(decode(&payload)?),
+            Ok((FrameKind::Failure, payload)) => return Err(Broken::Begun(decode(&payload).map_err(Broken::Begun)?)),
             Ok(answer) => return Ok(answer),
             Err(Lost::Before) => lease.discard(),
             Err(Lost::Midway) => {
                 lease.discard();
-                return Err(Failure::new(
+                let failure = Failure::new(
                     ErrorCode::ConnectionFailed,
                     "the executor ended while it worked on the request",
                 )
                 .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.")
-                .database(&*target.database));
+                .database(&*target.database);
+                return Err(Broken::Begun(failure));
             }
         }
     }
-    Err(Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked")
-        .database(&*target.database))
+    let failure = Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked");
+    Err(Broken::NotBegun(failure.database(&*target.database)))
 }
 
 /// As [`run`], for a request other than a call.

@@ -15,6 +15,8 @@ use super::launcher::{MainRequest, MainThread};
 use crate::postgres::worker;
 use crate::settings::Settings;
 
+/// How long an executor counts as alive without a look.
+const FRESH: Duration = Duration::from_millis(5);
 /// Requests that an executor may serve in a row while other targets have none.
 const TURN: u64 = 64;
 
@@ -41,7 +43,10 @@ pub(crate) struct Executor {
 impl Executor {
     /// Whether it still waits for work. An executor says nothing unasked, so anything to read is its end.
     fn is_alive(&self) -> bool {
-        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        // One that worked just now is asked for nothing: if it ended meanwhile, the write fails and another one is tried. The look is a
+        // system call.
+        self.idle_since.elapsed() < FRESH
+            || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 

@@ -45,7 +45,7 @@ impl Wire {
     pub fn read_rest(&mut self) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.buffer);
         let mut chunk = [0; 4096];
-        while let Ok(n @ 1..) = self.stream.read(&mut chunk) {
+        while let Ok(n @ 1..) = retry_interrupted(|| self.stream.read(&mut chunk)) {
             all.extend_from_slice(&chunk[..n]);
         }
         all
@@ -125,12 +125,22 @@ impl Wire {
 
     fn fill(&mut self) -> io::Result<()> {
         let mut chunk = [0; 64 * 1024];
-        match self.stream.read(&mut chunk)? {
+        match retry_interrupted(|| self.stream.read(&mut chunk))? {
             0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed the connection")),
             n => {
                 self.buffer.extend_from_slice(&chunk[..n]);
                 Ok(())
             }
+        }
+    }
+}
+
+/// A signal that interrupts a read is not the end of it.
+fn retry_interrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => return other,
         }
     }
 }

@@ -9,6 +9,7 @@ mod failure;
 mod frame;
 mod message;
 mod names;
+mod number;
 
 pub use failure::{ErrorCode, Failure};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};
@@ -18,3 +19,4 @@ pub use message::{
     PreparedDatabase, RowsHeader, SeederCheck, SeederRows, Validation, Verification, WorkerRow,
 };
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise};
+pub use number::whole_number;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stonescriptdb_protocol::{ErrorCode, Failure};
+use stonescriptdb_protocol::{ErrorCode, Failure, whole_number};
 
 use crate::postgres::{Input, PgError, Shape, Value};
 
@@ -129,38 +129,13 @@ pub(super) fn convert(input: &mut Input, json: &Json) -> Result<Value, Failure> 
             None => input.from_text(json.text),
         },
         (Kind::Number, Shape::Int2 | Shape::Int4 | Shape::Int8) => {
-            input.from_text(&whole(json.text).unwrap_or(json.text.into()))
+            input.from_text(&whole_number(json.text).unwrap_or(json.text.into()))
         }
         (Kind::String, _) => input.from_text(&decode(json.text)?),
         (Kind::Array | Kind::Object, Shape::Array | Shape::Composite) => input.from_structure(json.text),
         _ => input.from_text(json.text),
     };
     value.map_err(Failure::from)
-}
-
-/// A whole number written with a fraction or an exponent (2.0, 1e2) as plain digits; `None` if it is not whole, or is too long for any
-/// integer type.
-fn whole(text: &str) -> Option<Cow<'_, str>> {
-    const LONGEST: i64 = 19;
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-        None => (text, 0),
-    };
-    let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let digits = format!("{before}{after}");
-    let significant = digits.trim_start_matches('0');
-    if significant.is_empty() {
-        return Some("0".into());
-    }
-    let trimmed = significant.trim_end_matches('0');
-    // The value is `trimmed` followed by so many zeros.
-    let zeros = exponent.checked_sub(after.len() as i64)?.checked_add((significant.len() - trimmed.len()) as i64)?;
-    let length = zeros.checked_add(trimmed.len() as i64)?;
-    if zeros < 0 || length > LONGEST {
-        return None;
-    }
-    Some(format!("{sign}{trimmed}{}", "0".repeat(usize::try_from(zeros).ok()?)).into())
 }
 
 /// NULL, if the type takes it: a domain may not.
