@@ -208,7 +208,7 @@ impl Input {
     ///
     /// # Errors
     /// 22P02 and whatever else the input function raises.
-    pub(crate) fn from_text(&mut self, text: &str) -> Result<Value, PgError> {
+    pub(crate) fn value_of_text(&mut self, text: &str) -> Result<Value, PgError> {
         let text = CString::new(text).map_err(|_| {
             PgError::new("22021", "a string contains the character \\u0000, which PostgreSQL cannot store")
         })?;
@@ -233,8 +233,8 @@ impl Input {
     ///
     /// # Errors
     /// PostgreSQL's own; 22P02 for a type that has no such form.
-    pub(crate) fn from_structure(&mut self, json: &str) -> Result<Value, PgError> {
-        let Some(plan) = &self.from_json else { return self.from_text(json) };
+    pub(crate) fn value_of_structure(&mut self, json: &str) -> Result<Value, PgError> {
+        let Some(plan) = &self.from_json else { return self.value_of_text(json) };
         let record = format!("{{\"v\":{json}}}");
         // SAFETY: cstring_to_text_with_len copies the bytes.
         let text = catch(|| unsafe {
@@ -247,7 +247,7 @@ impl Input {
     }
 
     /// An integer, where the type is one of the integers and the number fits; otherwise the input function says what is wrong.
-    pub(crate) fn from_integer(&self, number: i64) -> Option<Value> {
+    pub(crate) fn value_of_integer(&self, number: i64) -> Option<Value> {
         match self.shape {
             Shape::Int2 => i16::try_from(number).ok().map(|n| Value(Some(pg_sys::Datum::from(n)))),
             Shape::Int4 => i32::try_from(number).ok().map(|n| Value(Some(pg_sys::Datum::from(n)))),

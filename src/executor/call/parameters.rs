@@ -124,16 +124,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 pub(super) fn convert(input: &mut Input, json: &Json) -> Result<Value, Failure> {
     let value = match (json.kind, input.shape()) {
         (Kind::Null, _) => return null(input),
-        (Kind::Integer(number), _) => match input.from_integer(number) {
+        (Kind::Integer(number), _) => match input.value_of_integer(number) {
             Some(value) => Ok(value),
-            None => input.from_text(json.text),
+            None => input.value_of_text(json.text),
         },
         (Kind::Number, Shape::Int2 | Shape::Int4 | Shape::Int8) => {
-            input.from_text(&whole_number(json.text).unwrap_or(json.text.into()))
+            input.value_of_text(&whole_number(json.text).unwrap_or(json.text.into()))
         }
-        (Kind::String, _) => input.from_text(&decode(json.text)?),
-        (Kind::Array | Kind::Object, Shape::Array | Shape::Composite) => input.from_structure(json.text),
-        _ => input.from_text(json.text),
+        (Kind::String, _) => input.value_of_text(&decode(json.text)?),
+        (Kind::Array | Kind::Object, Shape::Array | Shape::Composite) => input.value_of_structure(json.text),
+        _ => input.value_of_text(json.text),
     };
     value.map_err(Failure::from)
 }
