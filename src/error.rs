@@ -74,7 +74,7 @@ fn status_of_sqlstate(sqlstate: &str) -> u16 {
         "42501" => 403,
         "57014" => 504,
         _ => match sqlstate.strip_prefix("PT").and_then(|status| status.parse().ok()) {
-            Some(status @ 100..=599) => status,
+            Some(status @ 400..=599) => status,
             _ if sqlstate.starts_with("22") => 422,
             _ if sqlstate.starts_with("53") || sqlstate.starts_with("57P") => 503,
             _ => 500,

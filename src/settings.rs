@@ -230,7 +230,7 @@ pub(crate) fn define() {
             c"stonescriptdb.max_queue",
             c"Requests that may wait for an executor, per database.",
             &MAX_QUEUE,
-            0,
+            1,
             1_000_000,
             Sighup,
             none,

@@ -21,8 +21,9 @@ pub(super) fn wanted(bundle: &Bundle) -> Vec<(String, ExtensionSpec)> {
         .collect()
 }
 
-/// Installs the extensions that are not there; gives their names. This worker does nothing else in its database, and its search path is
-/// pinned, so that an extension's script finds nothing of a tenant's.
+/// Installs the extensions that are not there; gives their names. This worker does nothing else in its database. Its search path is pinned,
+/// but CREATE EXTENSION puts the target schema in front of it: an extension belongs on the allowed list only if its scripts are written
+/// with care, as PostgreSQL asks of all of them.
 ///
 /// # Errors
 /// `extension_not_available`; nothing is installed then.

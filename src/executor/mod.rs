@@ -15,6 +15,7 @@ use channel::Channel;
 
 /// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
 pub(crate) fn main(id: u64) -> ! {
+    postgres::hooks::mark_executor();
     worker::executor_signals();
     let extra = worker::extra();
     let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));
@@ -25,8 +26,12 @@ pub(crate) fn main(id: u64) -> ! {
         let _ = session::set_default(c"search_path", c"pg_catalog, pg_temp");
     }
     // Answers look the same on every server, whatever its postgresql.conf says.
-    for (setting, value) in [(c"bytea_output", c"hex"), (c"IntervalStyle", c"postgres"), (c"extra_float_digits", c"1")]
-    {
+    for (setting, value) in [
+        (c"bytea_output", c"hex"),
+        (c"IntervalStyle", c"postgres"),
+        (c"extra_float_digits", c"1"),
+        (c"DateStyle", c"ISO"),
+    ] {
         let _ = session::set_default(setting, value);
     }
     postgres::invalidation::watch();

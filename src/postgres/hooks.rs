@@ -99,6 +99,7 @@ thread_local! {
     static HOLD: Cell<Option<HoldDatabase>> = const { Cell::new(None) };
     static AT_END: Cell<Option<EndOfTransaction>> = const { Cell::new(None) };
     static REGISTRY_CHANGED: Cell<bool> = const { Cell::new(false) };
+    static EXECUTOR: Cell<bool> = const { Cell::new(false) };
     static HOLDING: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
 }
@@ -193,8 +194,8 @@ unsafe fn is_ours(statement: *mut pg_sys::Node) -> bool {
 unsafe fn before(statement: *mut pg_sys::Node, context: pg_sys::ProcessUtilityContext::Type) -> Result<(), Failure> {
     // SAFETY: a live node; plain globals.
     unsafe {
-        let is_worker = !pg_sys::MyBgworkerEntry.is_null();
-        if is_worker && changes_logins(statement) && !pg_sys::superuser() {
+        let is_executor = EXECUTOR.get();
+        if is_executor && changes_logins(statement) && !pg_sys::superuser() {
             let failure = Failure::new(
                 ErrorCode::QueryFailed,
                 "a platform's roles cannot change roles or the settings of sessions to come",
@@ -202,15 +203,33 @@ unsafe fn before(statement: *mut pg_sys::Node, context: pg_sys::ProcessUtilityCo
             return Err(Failure { sqlstate: Some("42501".to_owned()), ..failure });
         }
         if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
-            && !is_worker
+            && !is_executor
             && let Some(database) = disturbed_database(statement)
             && let Some(hold) = HOLD.get()
+            && may_disturb(&database)
         {
             HOLDING.set(true);
             hold(&database);
         }
         Ok(())
     }
+}
+
+/// Whether the current user may do to a database what makes us stop its executors: its owner may, and who creates databases may copy a
+/// template. Anybody else is about to be refused by PostgreSQL, and must not end others' calls before that.
+fn may_disturb(database: &str) -> bool {
+    pgrx::Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_database d WHERE d.datname = $1
+                        AND (pg_catalog.pg_has_role(current_user, d.datdba, 'USAGE')
+                             OR (d.datistemplate AND (SELECT r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user))))",
+        &[database.into()],
+    )
+    .is_ok_and(|allowed| allowed == Some(true))
+}
+
+/// Marks this process as one of our executors.
+pub(crate) fn mark_executor() {
+    EXECUTOR.set(true);
 }
 
 /// Statements by which a session could reach into later ones: PostgreSQL lets every role set its own password and defaults, and an owner

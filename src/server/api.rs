@@ -96,7 +96,8 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
         BackendRequest::Deploy { mode, archive, platform, tenant, options, asked } => {
             let deployment =
                 Deployment { mode, archive: Some(archive), platform, tenant, options, asked, must_be_new: false };
-            deploy::run(app, deployment).await.and_then(|done| text(&done.into_body()?))
+            let done = deploy::run(app, deployment).await?;
+            if done.is_partial() { text(&deploy::partial_body(&done, None)) } else { text(&done.into_body()?) }
         }
         BackendRequest::CreateTenant { platform, tenant, asked } => {
             deploy::create_tenant(app, platform, tenant, asked).await.and_then(|body| text(&body))

@@ -193,9 +193,9 @@ async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: Backe
         answer(stream, Ok(FrameKind::Answer), &[]).await;
         // Until the backend says Release or closes.
         let _ = read_frame(stream).await;
-        drop(hold);
-        // The database may be gone or have another name now.
+        // The database may be gone or have another name now: that is known before anybody gets at it.
         app.main.read_registry().await;
+        drop(hold);
         return false;
     }
     if matches!(request, BackendRequest::RegistryChanged) {

@@ -19,7 +19,7 @@ pub(super) enum MainRequest {
     /// End the executors of a database; answered when their processes are gone.
     Stop { database: String, done: oneshot::Sender<()> },
     /// Read the registry; answered when what was committed before is seen.
-    ReadRegistry { done: Option<oneshot::Sender<()>> },
+    ReadRegistry { done: oneshot::Sender<()> },
     /// A line for the server's log.
     Log(String),
 }
@@ -50,7 +50,7 @@ impl MainThread {
     /// Waits until the registry in memory has everything that was committed before.
     pub(crate) async fn read_registry(&self) {
         let (done, seen) = oneshot::channel();
-        self.ask(MainRequest::ReadRegistry { done: Some(done) });
+        self.ask(MainRequest::ReadRegistry { done });
         let _ = seen.await;
     }
 

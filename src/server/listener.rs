@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{App, SOCKET_FOLDER, SOCKET_PATH, broker, deploy, http};
 use crate::postgres::worker;
@@ -33,7 +33,9 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// The running threads.
 pub(super) struct Threads {
-    runtime: Runtime,
+    /// Dropped, it ends the threads; the other end tells that they have ended.
+    stop: oneshot::Sender<()>,
+    ended: std::sync::mpsc::Receiver<()>,
     /// Every HTTP connection has a clone; it is closed when the last is gone.
     connections: mpsc::Receiver<()>,
 }
@@ -43,16 +45,14 @@ pub(super) struct Threads {
 /// # Errors
 /// The socket's folder or the socket cannot be made, or no thread can be started.
 pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(app.settings().io_threads)
-        .thread_name("stonescriptdb")
-        .enable_all()
-        .build()?;
+    let runtime = runtime(app.settings().io_threads)?;
     let socket = {
         let _inside = runtime.enter();
         open_socket()?
     };
     let (alive, connections) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel();
+    let (tell, ended) = std::sync::mpsc::channel();
     runtime.spawn(broker::serve(app.clone(), socket));
     runtime.spawn(reap(app.clone()));
     runtime.spawn({
@@ -60,16 +60,36 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
         async move { deploy::reconcile(&app).await }
     });
     runtime.spawn(listen(app, alive));
-    Ok(Threads { runtime, connections })
+    std::thread::Builder::new().name("stonescriptdb".to_owned()).spawn(move || {
+        let _ = runtime.block_on(stopped);
+        runtime.shutdown_background();
+        drop(tell);
+    })?;
+    Ok(Threads { stop, ended, connections })
+}
+
+/// One thread does without the work stealing between several: it is the default, for on few cores the executors need the others.
+fn runtime(threads: usize) -> std::io::Result<Runtime> {
+    match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        threads => tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("stonescriptdb")
+            .enable_all()
+            .build(),
+    }
 }
 
 impl Threads {
-    /// Lets requests under way come to their end, for so long at most.
-    pub(super) fn drain(mut self, patience: Duration) {
-        self.runtime.block_on(async {
-            let _ = tokio::time::timeout(patience, self.connections.recv()).await;
-        });
-        self.runtime.shutdown_timeout(Duration::from_millis(100));
+    /// Whether the last connection is closed.
+    pub(super) fn is_drained(&mut self) -> bool {
+        matches!(self.connections.try_recv(), Err(mpsc::error::TryRecvError::Disconnected))
+    }
+
+    /// Ends the threads, whatever they do.
+    pub(super) fn stop(self) {
+        drop(self.stop);
+        let _ = self.ended.recv_timeout(Duration::from_millis(200));
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) const SOCKET_FOLDER: &str = "stonescriptdb";
 const TICK: Duration = Duration::from_secs(5);
 /// How long requests under way may take to end when the worker is to end.
 const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// What every thread shares.
 pub(crate) struct App {
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pool: Arc<pool::Pool>,
     deployments: deploy::Gates,
     started: Instant,
+    /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
+    reconciled: watch::Sender<bool>,
     /// Turns true once, when the worker is to end.
     stopping: watch::Sender<bool>,
     /// Counts reloads of the settings, for the listener.
@@ -91,11 +94,12 @@ pub(crate) fn main() -> ! {
         main,
         deployments: deploy::Gates::default(),
         started: Instant::now(),
+        reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),
         reloads: watch::Sender::new(0),
     });
     refresh_registry(&app);
-    let threads = match worker::with_signals_blocked(|| listener::start(app.clone())) {
+    let mut threads = match worker::with_signals_blocked(|| listener::start(app.clone())) {
         Ok(threads) => threads,
         Err(error) => {
             pgrx::log!("stonescriptdb: the server worker cannot start: {error}");
@@ -115,32 +119,48 @@ pub(crate) fn main() -> ! {
             replace(&app.settings, settings);
             app.reloads.send_modify(|count| *count += 1);
         }
-        let mut reread = last_refresh.elapsed() >= TICK;
-        let mut told = Vec::new();
-        for request in requests.try_iter() {
-            match request {
-                MainRequest::Launch { id, database, role } => launcher.launch(id, database, role),
-                MainRequest::Stop { database, done } => launcher.stop(&database, done),
-                MainRequest::ReadRegistry { done } => {
-                    reread = true;
-                    told.push(done);
-                }
-                MainRequest::Log(message) => pgrx::log!("stonescriptdb: {message}"),
-            }
-        }
-        if reread {
+        if serve(&app, &requests, &mut launcher) {
+            last_refresh = Instant::now();
+        } else if last_refresh.elapsed() >= TICK {
             refresh_registry(&app);
             last_refresh = Instant::now();
-            for done in told.into_iter().flatten() {
-                // Who asked may have left.
-                let _ = done.send(());
-            }
         }
-        launcher.look_after(&app.pool);
     }
     app.stopping.send_replace(true);
-    threads.drain(DRAIN);
+    // Requests under way may still need executors, and the server may need this process to absorb barriers.
+    let deadline = Instant::now() + DRAIN;
+    while !threads.is_drained() && Instant::now() < deadline {
+        waiter.wait(DRAIN_STEP.as_millis() as i64);
+        drain(&pipe);
+        check_for_interrupts();
+        serve(&app, &requests, &mut launcher);
+    }
+    threads.stop();
     worker::exit(1)
+}
+
+/// Does what the threads ask for; `true` if the registry was read.
+fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher: &mut Launcher) -> bool {
+    let mut told = Vec::new();
+    for request in requests.try_iter() {
+        match request {
+            MainRequest::Launch { id, database, role } => launcher.launch(id, database, role),
+            MainRequest::Stop { database, done } => launcher.stop(&database, done),
+            MainRequest::ReadRegistry { done } => told.push(done),
+            MainRequest::Log(message) => pgrx::log!("stonescriptdb: {message}"),
+        }
+    }
+    launcher.look_after(&app.pool);
+    if told.is_empty() {
+        return false;
+    }
+    // One reading answers all who asked before it.
+    refresh_registry(app);
+    for done in told {
+        // Who asked may have left.
+        let _ = done.send(());
+    }
+    true
 }
 
 fn refresh_registry(app: &App) {

@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 use serde::Deserialize;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
-use crate::executor::deploy::ARGUMENT_TYPES;
+use crate::executor::deploy::{ARGUMENT_TYPES, TRACKED_NAME};
 use crate::postgres::{PgError, identifiers, invalidation};
 
 /// A function or procedure.
@@ -73,18 +73,24 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                        AND ty.oid = ANY (p.prorettype || p.proargtypes::pg_catalog.oid[])),
     'signature', p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ')',
     'deployed', EXISTS (SELECT FROM public._stonescriptdb_gateway_functions t
-                        WHERE t.function_name = p.proname AND t.function_schema = n.nspname
+                        WHERE t.function_name = {TRACKED_NAME}
                           AND t.argument_types = {ARGUMENT_TYPES}))
     ORDER BY p.oid)::pg_catalog.text
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 WHERE p.proname = $1 AND (n.nspname = $2 OR ($2 IS NULL AND n.nspname = ANY (pg_catalog.current_schemas(true))))")
 }
 
+/// Bytes of a schema and a function, both quoted, every byte a doubled quote.
+const MAX_NAME: usize = 2 * (2 * 63 + 2) + 1;
+
 /// The functions that a name can mean, deployed or not.
 ///
 /// # Errors
 /// `invalid_request` for what is no name.
 pub(super) fn functions(name: &str) -> Result<Vec<Function>, Failure> {
+    if name.len() > MAX_NAME {
+        return Err(no_name(name));
+    }
     let mut parts = identifiers(name).map_err(|_| no_name(name))?;
     let function = parts.pop().ok_or_else(|| no_name(name))?;
     let schema = parts.pop();

@@ -15,6 +15,8 @@ use resolve::Shape;
 
 /// Room in front of the rows: the frame's header and the number of rows.
 const HEAD: usize = HEADER_LEN + size_of::<u64>();
+/// Names and ways of calling that are remembered; over it everything is forgotten, which costs some milliseconds once.
+const MAX_REMEMBERED: usize = 2000;
 /// Room for a typical answer.
 const TYPICAL: usize = 1024;
 
@@ -56,12 +58,17 @@ impl Caller {
 
     fn run(&mut self, request: &CallRequest, parameters: &Parameters) -> Result<(Vec<u8>, u64), Failure> {
         // Starting the transaction has read the invalidations of others' commits.
-        if self.generation != invalidation::generation() {
+        let is_full = self.functions.len() >= MAX_REMEMBERED || self.prepared.len() >= MAX_REMEMBERED;
+        if is_full || self.generation != invalidation::generation() {
             self.functions.clear();
             self.prepared.clear();
         }
         if !self.functions.contains_key(request.function) {
             let found = catalog::functions(request.function)?;
+            if found.is_empty() {
+                // Not remembered: a caller can think of any number of names.
+                return Err(resolve::unknown(request.function));
+            }
             self.functions.insert(request.function.to_owned(), found);
         }
         let functions = self.functions.get(request.function).map_or(&[][..], Vec::as_slice);

@@ -50,7 +50,7 @@ pub(super) fn choose<'f, 'j>(
             )
             .hint("Only functions of the platform's bundle can be called."),
             Some(_) => Failure::new(ErrorCode::UnauthorizedFunction, format!("\"{name}\" is a trigger function")),
-            None => Failure::new(ErrorCode::FunctionNotFound, format!("there is no function \"{name}\"")),
+            None => unknown(name),
         });
     }
     let mut fitting = Vec::new();
@@ -67,6 +67,10 @@ pub(super) fn choose<'f, 'j>(
         (Some(_), Some(_)) => Err(not_found(format!("the call of \"{name}\" fits more than one function"), &deployed)),
         (None, _) => Err(not_found(format!("no function \"{name}\" takes these parameters"), &deployed)),
     }
+}
+
+pub(super) fn unknown(name: &str) -> Failure {
+    Failure::new(ErrorCode::FunctionNotFound, format!("there is no function \"{name}\""))
 }
 
 fn not_found(message: String, candidates: &[&Function]) -> Failure {

@@ -84,6 +84,7 @@ fn record(finish: &Finish, position: usize, outcome: &DatabaseOutcome) -> Result
              WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)",
             &[outcome.database.as_str().into(), finish.bundle_sha256.as_deref().into(), finish.deployment_id.as_str().into()],
         )?;
+        close_again(&outcome.database)?;
     } else if outcome.created {
         execute(
             "DELETE FROM stonescriptdb.database WHERE name = $1 AND state = 'creating'",
@@ -91,6 +92,25 @@ fn record(finish: &Finish, position: usize, outcome: &DatabaseOutcome) -> Result
         )?;
     }
     Ok(())
+}
+
+/// The owner role can grant what it likes on its database, in a DO block too; who may connect is not a bundle's to say.
+fn close_again(database: &str) -> Result<(), Failure> {
+    let roles = Spi::connect(|client| {
+        let mut rows = client
+            .select(
+                "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.platform p
+                 JOIN stonescriptdb.database d ON d.platform = p.name JOIN pg_database c ON c.oid = d.datid
+                 WHERE c.datname = $1 AND EXISTS (SELECT FROM aclexplode(coalesce(c.datacl, acldefault('d', c.datdba))) a
+                     WHERE a.grantee NOT IN (SELECT r.oid FROM pg_roles r WHERE r.rolname IN (p.owner_role, p.call_role)))",
+                Some(1),
+                &[database.into()],
+            )
+            .map_err(spi)?;
+        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+        Ok(row.get::<String>(1).map_err(spi)?.zip(row.get::<String>(2).map_err(spi)?))
+    })?;
+    roles.map_or(Ok(()), |(owner, call)| roles::close_database(database, &owner, &call))
 }
 
 fn to_text(report: &DeployReport) -> Option<String> {

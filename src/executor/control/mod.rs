@@ -26,14 +26,10 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
 }
 
 fn drop_tenant(database: &str) -> Result<(), Failure> {
+    // By OID: the row keeps the name under which the database was made.
+    let oid = transaction(|| registry::oid_of(database))?;
     toplevel::drop_database(database)?;
-    transaction(|| {
-        execute(
-            "DELETE FROM stonescriptdb.database WHERE datid IS NOT NULL AND NOT EXISTS
-                 (SELECT FROM pg_database c WHERE c.oid = datid) AND name = $1",
-            &[database.into()],
-        )
-    })
+    transaction(|| execute("DELETE FROM stonescriptdb.database WHERE datid = $1", &[oid.into()]))
 }
 
 fn list(platform: &str) -> Result<Vec<DatabaseRow>, Failure> {

@@ -69,9 +69,19 @@ pub(super) fn drop_if_unused(role: &str) -> Result<(), Failure> {
 }
 
 /// Nobody but the platform's roles may connect to its database. The call role may make temporary tables, as functions do.
-pub(super) fn close_database(database: &str, owner: &str, call: &str) -> Result<(), Failure> {
-    let (database, owner, call) = (quote_identifier(database), quote_identifier(owner), quote_identifier(call));
+pub(super) fn close_database(name: &str, owner_name: &str, call_name: &str) -> Result<(), Failure> {
+    let (database, owner, call) = (quote_identifier(name), quote_identifier(owner_name), quote_identifier(call_name));
+    let others: Vec<Option<String>> = Spi::get_one_with_args(
+        "SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_database c, aclexplode(c.datacl) a JOIN pg_roles r ON r.oid = a.grantee
+                      WHERE c.datname = $1 AND r.rolname NOT IN ($2, $3))",
+        &[name.into(), owner_name.into(), call_name.into()],
+    )
+    .map_err(spi)?
+    .unwrap_or_default();
     execute(&format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"), &[])?;
+    for other in others.into_iter().flatten() {
+        execute(&format!("REVOKE ALL ON DATABASE {database} FROM {} CASCADE", quote_identifier(&other)), &[])?;
+    }
     execute(&format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {owner}"), &[])?;
     execute(&format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {call}"), &[])
 }

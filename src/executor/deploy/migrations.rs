@@ -36,13 +36,13 @@ fn name(sources: &Sources, index: usize) -> Option<&str> {
     sources.files.get(index).map(|source| source.file_name.as_str())
 }
 
-/// Runs them. On a fresh database tables/ has made its tables already, in the form that the migrations lead to: a statement that finds its
+/// Runs them. On a fresh database what is declared has been made already, in the form that the migrations lead to: a statement that finds its
 /// work done counts as satisfied.
 ///
 /// # Errors
 /// `migration_failed` with file and line.
 pub(super) fn run(deployment: &mut Deployment, sources: &Sources, pending: &[usize]) -> Result<(), Failure> {
-    let lenient = deployment.request.fresh && sources.has(FileKind::Table);
+    let lenient = deployment.request.fresh && !sources.units.is_empty();
     for source in pending.iter().filter_map(|index| sources.files.get(*index)) {
         let satisfied = with_settings_restored(|| run_file(source, lenient))?;
         tracking::write_migration(&source.file_name, &source.raw_checksum)?;

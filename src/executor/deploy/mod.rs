@@ -40,7 +40,7 @@ use crate::settings;
 use sources::Sources;
 use tracking::Tracked;
 
-pub(crate) use tracking::ARGUMENT_TYPES;
+pub(crate) use tracking::{ARGUMENT_TYPES, TRACKED_NAME};
 
 /// What the stages share.
 struct Deployment<'r> {

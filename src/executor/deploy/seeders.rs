@@ -158,11 +158,32 @@ fn compare(source: &Source, targets: &[ObjectName]) -> Result<Vec<(SeederCheck, 
             quoted(target)
         );
         Spi::run(&sql).map_err(spi)?;
+        drop_real_sequences(target)?;
     }
     for statement in &source.script.statements {
         source.script.run_into_temporary(statement).map_err(|error| failed(source, error))?;
     }
     targets.iter().map(|target| found(source, target)).collect()
+}
+
+/// The copied defaults name the real table's sequences; drawing from those would leave gaps for nothing.
+fn drop_real_sequences(target: &ObjectName) -> Result<(), Failure> {
+    let temporary = format!("pg_temp.{}", quote_identifier(&target.name));
+    let columns = Spi::get_one_with_args::<Vec<Option<String>>>(
+        "SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attrdef d
+                      JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                      WHERE d.adrelid = $1::text::pg_catalog.regclass AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%')",
+        &[temporary.as_str().into()],
+    )
+    .map_err(spi)?;
+    for column in columns.unwrap_or_default().into_iter().flatten() {
+        let column = quote_identifier(&column);
+        Spi::run(&format!(
+            "ALTER TABLE {temporary} ALTER COLUMN {column} DROP DEFAULT, ALTER COLUMN {column} DROP NOT NULL"
+        ))
+        .map_err(spi)?;
+    }
+    Ok(())
 }
 
 fn found(source: &Source, target: &ObjectName) -> Result<(SeederCheck, Vec<String>), Failure> {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use stonescriptdb_bundle::Kind as FileKind;
 use stonescriptdb_protocol::{ErrorCode, Failure};
-use stonescriptdb_schema::ObjectName;
+use stonescriptdb_schema::{Class, ObjectName};
 
 use super::sources::{self, Source, Sources, Unit};
-use super::{Deployment, functions, tables, types, views};
+use super::{Deployment, functions, relation_exists, tables, types, views};
 use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
 
@@ -36,16 +36,23 @@ pub(super) fn before_migrations(
         .map(|unit| (unit.source, unit.statement))
         .collect();
     let fresh = deployment.request.fresh;
-    let now: Vec<Unit> = sources
-        .units
-        .iter()
-        .filter(|unit| !later.contains(&(unit.source, unit.statement)))
-        .filter(|unit| {
-            fresh || pending.is_empty() || sources.get(**unit).is_some_and(|(source, _)| source.kind == FileKind::Type)
-        })
-        .copied()
-        .collect();
+    let now: Vec<Unit> =
+        sources.units.iter().filter(|unit| !later.contains(&(unit.source, unit.statement))).copied().collect();
+    let now = if fresh || pending.is_empty() { now } else { new_types(sources, now)? };
     apply(deployment, sources, &now)
+}
+
+/// Of these, the types that are not there. One that is there may be what a migration is about to change.
+fn new_types(sources: &Sources, units: Vec<Unit>) -> Result<Vec<Unit>, Failure> {
+    let mut new = Vec::new();
+    for unit in units {
+        if let Some((_, Statement { kind: Kind::Type(name), .. })) = sources.get(unit)
+            && !types::exists(name)?
+        {
+            new.push(unit);
+        }
+    }
+    Ok(new)
 }
 
 /// A table, type, sequence or schema. An index touches a table: the one in tables/ comes with its table, and a migration that makes it too
@@ -115,6 +122,16 @@ fn apply(deployment: &mut Deployment, sources: &Sources, units: &[Unit]) -> Resu
     keys.add()
 }
 
+/// A sequence or materialized view that exists.
+fn makes_what_is_there(statement: &Statement) -> Result<bool, Failure> {
+    for name in statement.facts.provides.iter().filter(|name| name.class == Class::Relation) {
+        if relation_exists(name)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn one<'s>(
     deployment: &mut Deployment,
     sources: &'s Sources,
@@ -139,7 +156,8 @@ fn other(deployment: &mut Deployment, source: &Source, statement: &Statement) ->
     if deployment.file_state(source) == FileState::Unchanged && !deployment.touched_files.contains(&source.path) {
         return Ok(());
     }
-    if !deployment.grown_files.contains(&source.path) {
+    let is_there = statement.facts.touches.is_none() && makes_what_is_there(statement)?;
+    if !is_there && !deployment.grown_files.contains(&source.path) {
         return source.script.run(statement).map(drop).map_err(|error| failed(source, error));
     }
     if matches!(statement.kind, Kind::Insert(_) | Kind::Other) {

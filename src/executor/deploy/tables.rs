@@ -117,6 +117,12 @@ fn compare(
         ));
         return Ok(());
     }
+    deployment.report.warnings.push(format!(
+        "{}:{}: of the table {} the columns' names, types and NOT NULL were compared, and nothing else",
+        source.path,
+        statement.line,
+        name.display()
+    ));
     let wanted = wanted_columns(&source.script, statement, name).map_err(|error| failed(source, error))?;
     let present = columns(&quoted(name))?;
     let differences = differences(name, &wanted, &present);

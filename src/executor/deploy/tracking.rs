@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS public._stonescriptdb_gateway_changelog (
 CREATE TABLE IF NOT EXISTS public._stonescriptdb_files (
     path text PRIMARY KEY, checksum text NOT NULL, deployed_at timestamptz NOT NULL DEFAULT now());
 ALTER TABLE public._stonescriptdb_gateway_functions
-    ADD COLUMN IF NOT EXISTS function_schema text, ADD COLUMN IF NOT EXISTS argument_types text[],
+    ADD COLUMN IF NOT EXISTS argument_types text[],
     ADD COLUMN IF NOT EXISTS definition text;
 ALTER TABLE public._stonescriptdb_gateway_changelog ADD COLUMN IF NOT EXISTS deployment_id uuid;
 COMMENT ON TABLE public._stonescriptdb_gateway_migrations IS 'stonescriptdb: migrations that were applied';
@@ -131,6 +131,11 @@ fn pairs(sql: &str) -> Result<HashMap<String, String>, Failure> {
     })
 }
 
+/// A function's name in the tracking table: with its schema, unless that is public. The standalone gateway's unique constraint knows no
+/// schemas.
+pub(crate) const TRACKED_NAME: &str =
+    "CASE n.nspname WHEN 'public' THEN p.proname::text ELSE n.nspname || '.' || p.proname END";
+
 /// The schema and name of each input type of `p`: what survives a restore, where OIDs do not.
 pub(crate) const ARGUMENT_TYPES: &str = "ARRAY(
     SELECT tn.nspname || '.' || ty.typname FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i)
@@ -145,7 +150,7 @@ fn functions() -> Result<Vec<TrackedFunction>, Failure> {
                             coalesce(t.definition = pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid)), false)
                      FROM public._stonescriptdb_gateway_functions t
                      LEFT JOIN (pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace)
-                       ON t.function_name = p.proname AND t.function_schema = n.nspname AND t.argument_types = {ARGUMENT_TYPES}
+                       ON t.function_name = {TRACKED_NAME} AND t.argument_types = {ARGUMENT_TYPES}
                      ORDER BY t.id"
                 ),
                 None,
@@ -218,16 +223,15 @@ fn write_function(oid: u32, checksum: &str, path: &str) -> Result<(), Failure> {
     Spi::run_with_args(
         &format!(
             "INSERT INTO public._stonescriptdb_gateway_functions AS t
-                 (function_name, signature, param_types, return_type, body_checksum, source_file, function_schema, argument_types, definition)
-             SELECT p.proname, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
-                    ARRAY(SELECT CASE WHEN n.nspname <> 'public' AND i = 1 THEN n.nspname || ': ' ELSE '' END || pg_catalog.format_type(u, NULL)
+                 (function_name, signature, param_types, return_type, body_checksum, source_file, argument_types, definition)
+             SELECT {TRACKED_NAME}, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+                    ARRAY(SELECT pg_catalog.format_type(u, NULL)
                           FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
                     pg_catalog.pg_get_function_result(p.oid), $2, $3, n.nspname, {ARGUMENT_TYPES},
                     pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid))
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = $1::pg_catalog.oid
              ON CONFLICT (function_name, param_types) DO UPDATE SET signature = excluded.signature, return_type = excluded.return_type,
-                 body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(),
-                 function_schema = excluded.function_schema, argument_types = excluded.argument_types, definition = excluded.definition"
+                 body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(), argument_types = excluded.argument_types, definition = excluded.definition"
         ),
         &[i64::from(oid).into(), checksum.into(), path.into()],
     )

@@ -19,15 +19,14 @@ pub(super) fn deploy(
     statement: &Statement,
     name: &ObjectName,
 ) -> Result<(), Failure> {
-    let kind = kind(name)?;
-    match kind {
-        None => {
+    match exists(name)? {
+        false => {
             source.script.run(statement).map_err(|error| failed(source, error))?;
             deployment.report.types_deployed += 1;
             deployment.touched_files.insert(source.path.clone());
             deployment.log("type_created", name.display(), tracking::from_file(&source.path));
         }
-        Some(_) => {
+        true => {
             deployment.grown_files.insert(source.path.clone());
             if deployment.file_state(source) == FileState::Unchanged {
                 return Ok(());
@@ -53,14 +52,14 @@ fn kind_word(script: &Script, statement: &Statement) -> &'static str {
     if script.enum_labels(statement).is_some() { "enum" } else { "type" }
 }
 
-/// `pg_type.typtype` of a type, if it is there.
-fn kind(name: &ObjectName) -> Result<Option<String>, Failure> {
-    Spi::get_one_with_args::<String>(
-        "SELECT (SELECT t.typtype::text FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-                 WHERE t.typname = $1 AND n.nspname = $2)",
+/// Whether a type of that name is there.
+pub(super) fn exists(name: &ObjectName) -> Result<bool, Failure> {
+    let there = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+                        WHERE t.typname = $1 AND n.nspname = $2)",
         &[name.name.as_str().into(), name.schema.as_str().into()],
-    )
-    .map_err(spi)
+    );
+    Ok(there.map_err(spi)? == Some(true))
 }
 
 fn check_labels(source: &Source, statement: &Statement, name: &ObjectName, wanted: &[String]) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::sources::Sources;
-use super::{Deployment, relation_exists, spi};
+use super::{Deployment, relation_exists, spi, types};
 use crate::executor::extensions;
 use crate::postgres::Kind;
 
@@ -39,13 +39,7 @@ pub(super) fn run(deployment: &mut Deployment, sources: &Sources, bundle: &Bundl
                 _ => continue,
             };
             let there = match statement.kind {
-                Kind::Type(_) => Spi::get_one_with_args::<bool>(
-                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-                                    WHERE t.typname = $1 AND n.nspname = $2)",
-                    &[name.name.as_str().into(), name.schema.as_str().into()],
-                )
-                .map_err(spi)?
-                .unwrap_or(false),
+                Kind::Type(_) => types::exists(name)?,
                 _ => relation_exists(name)?,
             };
             match (there, counter) {

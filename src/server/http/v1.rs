@@ -94,9 +94,10 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
         asked: sender.asked(),
         must_be_new: false,
     };
+    let request_id = deployment.asked.request_id.clone();
     let done = deploy::run(app, deployment).await?;
     if done.is_partial() {
-        return Ok(answer::json(StatusCode::UNPROCESSABLE_ENTITY, &deploy::partial_body(&done)));
+        return Ok(answer::json(StatusCode::UNPROCESSABLE_ENTITY, &deploy::partial_body(&done, Some(&request_id))));
     }
     Ok(answer::json(StatusCode::OK, &done.into_body()?))
 }

@@ -1,19 +1,20 @@
 //! Deployments from above: one at a time per database, prepared and recorded in the control database, carried out by executors.
 
+mod answer;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stonescriptdb_protocol::{
     Asked, ControlRequest, DatabaseOutcome, DatabaseRow, DeployMode, DeployOptions, DeployReport, DeployRequest,
-    ErrorCode, ExecutorRequest, Failure, Finish, MAIN_TENANT, Prepare, Prepared, PreparedDatabase, Validation,
+    ErrorCode, ExecutorRequest, Failure, Finish, MAIN_TENANT, Prepare, Prepared, PreparedDatabase,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::pool::Target;
 use super::{App, broker};
-use crate::error;
 
 /// What was asked.
 pub(super) struct Deployment {
@@ -73,6 +74,8 @@ async fn enter(app: &App, database: &str, deployment_id: &str) -> Result<Pass, F
     }
 }
 
+pub(super) use answer::partial_body;
+
 /// What came of it.
 pub(super) struct Done {
     mode: DeployMode,
@@ -90,6 +93,7 @@ pub(super) struct Done {
 /// The first database's own failure, or what was wrong before any database was touched.
 pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, Failure> {
     let started = Instant::now();
+    let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
     let deployment_id = uuid::Uuid::now_v7().to_string();
     let mode = deployment.mode;
     let dry_run = deployment.options.dry_run;
@@ -100,7 +104,8 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
         }
         (platform, _) => platform,
     };
-    let pass = enter(app, &gate_name(platform.as_deref(), deployment.tenant.as_deref()), &deployment_id).await?;
+    let gate = gate_name(platform.as_deref(), deployment.tenant.as_deref());
+    let pass = enter(app, &gate, &deployment_id).await?;
     let prepare = Prepare {
         mode,
         archive: deployment.archive.clone(),
@@ -120,10 +125,26 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
         let result = if stopped {
             None
         } else {
-            Some(
-                one_database(app, &prepared, database, archive.as_deref(), mode, &deployment.options, &deployment_id)
-                    .await,
-            )
+            // The one of the gate passed above is open to this deployment already.
+            let pass = match database.name == gate {
+                true => Ok(None),
+                false => enter(app, &database.name, &deployment_id).await.map(Some),
+            };
+            Some(match pass {
+                Ok(_pass) => {
+                    one_database(
+                        app,
+                        &prepared,
+                        database,
+                        archive.as_deref(),
+                        mode,
+                        &deployment.options,
+                        &deployment_id,
+                    )
+                    .await
+                }
+                Err(failure) => Err(failure),
+            })
         };
         stopped |= matches!(result, Some(Err(_))) && !deployment.options.continue_on_error;
         outcomes.push(DatabaseOutcome {
@@ -231,7 +252,6 @@ impl Unfinished {
         bundle_sha256: Option<String>,
         dry_run: bool,
     ) -> Result<(), Failure> {
-        self.open = false;
         let state = match () {
             () if dry_run => "planned",
             () if outcomes.iter().all(|outcome| matches!(outcome.result, Some(Ok(_)))) => "completed",
@@ -240,7 +260,15 @@ impl Unfinished {
         };
         let finish =
             Finish { deployment_id: self.deployment_id.clone(), state: state.to_owned(), bundle_sha256, outcomes };
-        record(&self.app, finish).await
+        // What is done is done: from here on nobody who leaves can make it undone.
+        self.open = false;
+        let (app, pass) = (self.app.clone(), self.pass.take());
+        let task = tokio::spawn(async move {
+            let result = record(&app, finish).await;
+            drop(pass);
+            result
+        });
+        task.await.map_err(|_| Failure::internal("the record of a deployment failed"))?
     }
 }
 
@@ -291,120 +319,6 @@ async fn record(app: &Arc<App>, finish: Finish) -> Result<(), Failure> {
     drop(holds);
     app.main.read_registry().await;
     result
-}
-
-impl Done {
-    /// The body of the answer.
-    ///
-    /// # Errors
-    /// The failure of the one database, or of the first where none is done; `deployment_partial` is an answer of its own kind, see
-    /// [`Done::is_partial`].
-    pub(super) fn into_body(self) -> Result<Value, Failure> {
-        let succeeded = self.outcomes.iter().filter(|outcome| matches!(outcome.result, Some(Ok(_)))).count();
-        if succeeded == 0
-            && let Some(Err(failure)) = self.outcomes.iter().find_map(|outcome| outcome.result.as_ref())
-        {
-            return Err(Failure { deployment_id: Some(self.deployment_id), ..failure.clone() });
-        }
-        Ok(self.body())
-    }
-
-    /// Some databases are done, others are not.
-    pub(super) fn is_partial(&self) -> bool {
-        let done = |outcome: &DatabaseOutcome| matches!(outcome.result, Some(Ok(_)));
-        self.outcomes.iter().any(done) && !self.outcomes.iter().all(done)
-    }
-
-    fn body(&self) -> Value {
-        let reports: Vec<&DeployReport> =
-            self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref()?.as_ref().ok()).collect();
-        let sum = |field: fn(&DeployReport) -> u32| reports.iter().map(|report| u64::from(field(report))).sum::<u64>();
-        let mut warnings = self.warnings.clone();
-        reports.iter().for_each(|report| warnings.extend(report.warnings.iter().cloned()));
-        let mut body = Map::new();
-        let mut put = |name: &str, value: Value| body.insert(name.to_owned(), value);
-        put("deployment_id", json!(self.deployment_id));
-        put("migrations_applied", json!(sum(|report| report.migrations_applied)));
-        match self.mode {
-            DeployMode::Register => {
-                put("status", json!("ready"));
-                put("database", json!(self.outcomes.first().map(|outcome| &outcome.database)));
-                put("extensions_installed", json!(sum(|report| report.extensions_installed)));
-                put("types_deployed", json!(sum(|report| report.types_deployed)));
-                put("tables_created", json!(sum(|report| report.tables_created)));
-                put("functions_deployed", json!(sum(|report| report.functions_deployed)));
-                let seeders: Vec<_> = reports.iter().flat_map(|report| &report.seeders).collect();
-                put("seeders", json!(seeders));
-            }
-            DeployMode::Migrate => {
-                put("status", json!(if self.dry_run { "planned" } else { "completed" }));
-                let updated: Vec<&str> = self
-                    .outcomes
-                    .iter()
-                    .filter(|outcome| matches!(outcome.result, Some(Ok(_))))
-                    .map(|outcome| outcome.database.as_str())
-                    .collect();
-                put("databases_updated", if self.dry_run { json!([]) } else { json!(updated) });
-                put("functions_updated", json!(sum(|report| report.functions_updated)));
-                let checks: Vec<_> = reports.iter().flat_map(|report| &report.seeder_validations).collect();
-                put("seeder_validations", json!(checks));
-                put("verification", verification(&reports));
-                put("databases", self.outcomes.iter().map(outcome_json).collect());
-            }
-        }
-        put("schema_validation", validation(&reports));
-        put("warnings", json!(warnings));
-        put("execution_time_ms", json!(self.started.elapsed().as_millis() as u64));
-        Value::Object(body)
-    }
-}
-
-/// The answer of HTTP 422 `deployment_partial`: all fields of the success, and the error's.
-pub(super) fn partial_body(done: &Done) -> Value {
-    let mut body = done.body();
-    let failure =
-        Failure::new(ErrorCode::DeploymentPartial, "not every database could be brought to the bundle's state");
-    if let (Value::Object(body), Value::Object(error)) = (&mut body, error::to_json(&failure, None)) {
-        body.extend(error);
-        body.insert("status".to_owned(), json!("partial"));
-    }
-    body
-}
-
-fn validation(reports: &[&DeployReport]) -> Value {
-    let mut all = Validation::default();
-    for report in reports {
-        all.safe_changes.extend(report.validation.safe_changes.iter().cloned());
-        all.dataloss_changes.extend(report.validation.dataloss_changes.iter().cloned());
-        all.incompatible_changes.extend(report.validation.incompatible_changes.iter().cloned());
-    }
-    json!(all)
-}
-
-fn verification(reports: &[&DeployReport]) -> Value {
-    let sum = |field: fn(&DeployReport) -> u32| reports.iter().map(|report| u64::from(field(report))).sum::<u64>();
-    let log: Vec<&String> = reports.iter().flat_map(|report| &report.verification.error_log).collect();
-    json!({
-        "passed": reports.iter().all(|report| report.verification.passed),
-        "extensions_verified": sum(|report| report.verification.extensions_verified),
-        "types_verified": sum(|report| report.verification.types_verified),
-        "tables_verified": sum(|report| report.verification.tables_verified),
-        "seeders_verified": sum(|report| report.verification.seeders_verified),
-        "error_log": log,
-    })
-}
-
-fn outcome_json(outcome: &DatabaseOutcome) -> Value {
-    let (status, failure) = match &outcome.result {
-        None => ("skipped", None),
-        Some(Ok(_)) => ("completed", None),
-        Some(Err(failure)) => ("failed", Some(error::to_json(failure, None))),
-    };
-    let mut row = json!({"database": outcome.database, "status": status, "execution_time_ms": outcome.duration_ms.round() as u64});
-    if let (Some(failure), Some(row)) = (failure, row.as_object_mut()) {
-        row.insert("error".to_owned(), failure);
-    }
-    row
 }
 
 /// `create_tenant`: a new database with the platform's newest bundle.
@@ -474,5 +388,6 @@ pub(super) async fn reconcile(app: &Arc<App>) {
         }),
         Err(failure) => app.main.log(format!("the registry could not be checked after the start: {}", failure.message)),
     }
+    app.reconciled.send_replace(true);
     app.main.read_registry().await;
 }
