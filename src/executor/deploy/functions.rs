@@ -148,11 +148,11 @@ fn place(sources: &Sources, path: &str, line: u32, error: crate::postgres::PgErr
 pub(super) fn drop_orphans(deployment: &mut Deployment, sources: &Sources) -> Result<(), Failure> {
     deployment.report.functions_deployed =
         u32::try_from(deployment.tracked.current_functions.len()).unwrap_or(u32::MAX);
-    let says_something = sources.has(FileKind::Function)
-        || sources
-            .files
-            .iter()
-            .any(|source| source.script.statements.iter().any(|statement| statement.kind == Kind::Function));
+    let declares = |source: &Source| {
+        !matches!(source.kind, FileKind::Migration | FileKind::Seeder)
+            && source.script.statements.iter().any(|statement| statement.kind == Kind::Function)
+    };
+    let says_something = sources.has(FileKind::Function) || sources.files.iter().any(declares);
     if !says_something {
         return Ok(());
     }

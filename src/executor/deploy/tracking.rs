@@ -227,11 +227,12 @@ fn write_function(oid: u32, checksum: &str, path: &str) -> Result<(), Failure> {
              SELECT {TRACKED_NAME}, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
                     ARRAY(SELECT pg_catalog.format_type(u, NULL)
                           FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
-                    pg_catalog.pg_get_function_result(p.oid), $2, $3, n.nspname, {ARGUMENT_TYPES},
+                    pg_catalog.pg_get_function_result(p.oid), $2, $3, {ARGUMENT_TYPES},
                     pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid))
              FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = $1::pg_catalog.oid
              ON CONFLICT (function_name, param_types) DO UPDATE SET signature = excluded.signature, return_type = excluded.return_type,
-                 body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(), argument_types = excluded.argument_types, definition = excluded.definition"
+                 body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(),
+                 argument_types = excluded.argument_types, definition = excluded.definition"
         ),
         &[i64::from(oid).into(), checksum.into(), path.into()],
     )

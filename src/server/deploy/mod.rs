@@ -363,6 +363,8 @@ pub(super) async fn list_databases(app: &App, platform: &str) -> Result<Value, F
 
 /// `drop_tenant`: the end of a tenant and its data.
 pub(super) async fn drop_tenant(app: &Arc<App>, platform: &str, tenant: &str, confirm: &str) -> Result<Value, Failure> {
+    // A rename of a moment ago must be known: what is dropped is dropped by its name.
+    app.main.read_registry().await;
     let database = app.registry().target(platform, Some(tenant))?.database.to_string();
     if confirm != database {
         return Err(Failure::new(ErrorCode::InvalidRequest, "the confirmation is not the database's name")
