@@ -266,7 +266,7 @@ impl Input {
 pub(crate) fn identifiers(name: &str) -> Result<Vec<String>, PgError> {
     let text = CString::new(name).map_err(|_| PgError::new("22021", "the name contains a zero byte"))?;
     // SAFETY: stringToQualifiedNameList copies the string and gives a list of String nodes.
-    catch(|| unsafe { super::nodes::names(pg_sys::stringToQualifiedNameList(text.as_ptr())) })
+    catch(|| unsafe { super::nodes::names(super::version::qualified_name_list(text.as_ptr())) })
 }
 
 /// A name as SQL writes it, quoted where it must be, by PostgreSQL's own rule.

@@ -67,3 +67,20 @@ pub(super) unsafe fn attribute<'a>(descriptor: pg_sys::TupleDesc, index: usize) 
         &*behind.cast::<pg_sys::FormData_pg_attribute>().add(index)
     }
 }
+
+/// `stringToQualifiedNameList` takes an error context from 16 on; without one it raises.
+///
+/// # Safety
+/// `name` must end in a zero.
+pub(super) unsafe fn qualified_name_list(name: *const std::ffi::c_char) -> *mut pg_sys::List {
+    #[cfg(feature = "pg15")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::stringToQualifiedNameList(name)
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::stringToQualifiedNameList(name, std::ptr::null_mut())
+    }
+}
