@@ -18,21 +18,14 @@ pub(crate) fn define_secret(
     description: &'static CStr,
     setting: &'static GucSetting<Option<CString>>,
 ) {
-    let flags = GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL;
-    // SAFETY: the hook gives a static string.
-    unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            name,
-            description,
-            c"",
-            setting,
-            GucContext::Sighup,
-            flags,
-            None,
-            None,
-            Some(show_secret),
-        );
-    }
+    define_hooked(
+        name,
+        description,
+        setting,
+        GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL,
+        None,
+        Some(show_secret),
+    );
 }
 
 /// Defines a setting that must be a list of networks: a bad value is refused when it is set or reloaded, and the old one stays.
@@ -41,19 +34,21 @@ pub(crate) fn define_checked(
     description: &'static CStr,
     setting: &'static GucSetting<Option<CString>>,
 ) {
-    // SAFETY: the hook reads the new value only.
+    define_hooked(name, description, setting, GucFlags::empty(), Some(check_networks), None);
+}
+
+fn define_hooked(
+    name: &'static CStr,
+    description: &'static CStr,
+    setting: &'static GucSetting<Option<CString>>,
+    flags: GucFlags,
+    check: pg_sys::GucStringCheckHook,
+    show: pg_sys::GucShowHook,
+) {
+    // SAFETY: the hooks are the functions below, which read the new value or give a static string.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(
-            name,
-            description,
-            c"",
-            setting,
-            GucContext::Sighup,
-            GucFlags::empty(),
-            Some(check_networks),
-            None,
-            None,
-        );
+        let context = GucContext::Sighup;
+        GucRegistry::define_string_guc_with_hooks(name, description, c"", setting, context, flags, check, None, show);
     }
 }
 

@@ -183,7 +183,7 @@ pub(crate) fn cancel(pid: i32) -> bool {
     pid > 0 && unsafe { libc::kill(pid, libc::SIGINT) } == 0
 }
 
-/// Ends this process as a worker that need not be restarted.
+/// Ends this process. Exit code 0 tells the postmaster to forget the worker, 1 to start it again if it has a restart time.
 pub(crate) fn exit(code: i32) -> ! {
     // SAFETY: runs PostgreSQL's exit callbacks; called on the main thread outside of any transaction.
     unsafe { pg_sys::proc_exit(code) }

@@ -60,10 +60,11 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
 pub(super) fn health(app: &App) -> Value {
     let (pools, connections) = app.pool.counts();
     let installed = app.registry().installed;
+    let connected = app.registry_readable.load(std::sync::atomic::Ordering::Relaxed);
     let mut body = json!({
-        "status": if installed { "healthy" } else { "degraded" },
+        "status": if installed && connected { "healthy" } else { "degraded" },
         "version": env!("CARGO_PKG_VERSION"),
-        "postgres_connected": true,
+        "postgres_connected": connected,
         "active_pools": pools,
         "total_connections": connections,
         "uptime_seconds": app.started.elapsed().as_secs(),
@@ -110,7 +111,7 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             serde_json::to_vec(&app.pool.rows()).map_err(|error| Failure::internal(error.to_string()))
         }
         // These are the broker's own affair.
-        BackendRequest::RegistryChanged | BackendRequest::Hold { .. } | BackendRequest::Release => Ok(Vec::new()),
+        BackendRequest::RegistryChanged | BackendRequest::Hold { .. } => Ok(Vec::new()),
     }
 }
 

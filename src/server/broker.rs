@@ -191,7 +191,7 @@ async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: Backe
     if let BackendRequest::Hold { database } = request {
         let hold = app.pool.hold(&database).await;
         answer(stream, Ok(FrameKind::Answer), &[]).await;
-        // Until the backend says Release or closes.
+        // Until the backend closes.
         let _ = read_frame(stream).await;
         // The database may be gone or have another name now: that is known before anybody gets at it.
         app.main.read_registry().await;

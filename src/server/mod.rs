@@ -16,6 +16,8 @@ mod registry;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ const DRAIN_STEP: Duration = Duration::from_millis(10);
 pub(crate) struct App {
     settings: RwLock<Arc<Settings>>,
     registry: RwLock<Arc<Registry>>,
+    /// The last reading of the registry went well: PostgreSQL answers.
+    registry_readable: AtomicBool,
     main: MainThread,
     pool: Arc<pool::Pool>,
     deployments: deploy::Gates,
@@ -91,6 +95,7 @@ pub(crate) fn main() -> ! {
         pool: pool::Pool::new(main.clone(), first.clone()),
         settings: RwLock::new(Arc::new(first)),
         registry: RwLock::new(Arc::new(Registry::default())),
+        registry_readable: AtomicBool::new(false),
         main,
         deployments: deploy::Gates::default(),
         started: Instant::now(),
@@ -164,7 +169,9 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
 }
 
 fn refresh_registry(app: &App) {
-    match registry::read() {
+    let found = registry::read();
+    app.registry_readable.store(found.is_ok(), Relaxed);
+    match found {
         Ok(found) => replace(&app.registry, found),
         Err(error) => pgrx::log!("stonescriptdb: the registry cannot be read: {}", error.message),
     }

@@ -369,14 +369,12 @@ pub enum BackendRequest {
     Workers,
     /// Rows of the registry have changed. Answer: unit, once they are read.
     RegistryChanged,
-    /// A database is about to be dropped, renamed or copied: stop its executors, start none until this connection closes or
-    /// says `Release`. Answer: unit, once they are gone.
+    /// A database is about to be dropped, renamed or copied: stop its executors, start none until this connection closes. Answer:
+    /// unit, once they are gone.
     Hold {
         /// The database.
         database: String,
     },
-    /// Ends `Hold`. No answer.
-    Release,
 }
 
 /// A row of the view `workers`.
