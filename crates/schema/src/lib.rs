@@ -1,11 +1,14 @@
-//! What a bundle's statements make and need, and the order that follows from it.
-//!
-//! The model of a database's catalog, the diff, the plan and its hazards will stand beside this: pure data, without a server.
+//! What a bundle's statements make and need, and the order that follows from it; the model of a database's catalog, the diff of two of
+//! them, and the plan that leads from one to the other. Pure data, without a server.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 mod facts;
+mod model;
 mod order;
+mod plan;
 
 pub use facts::{Class, Facts, ObjectName};
+pub use model::*;
 pub use order::{Cycle, Graph};
+pub use plan::{Classified, Deviation, Difference, Hazard, Safety, Stage, Step};
