@@ -51,12 +51,41 @@ CREATE TABLE bundle (
     manifest jsonb,
     uploaded_at timestamptz NOT NULL DEFAULT now(),
     deployed_at timestamptz,
+    proof text,
+    seeds text,
+    summary jsonb,
+    clonable boolean,
+    fingerprint text,
+    elevated jsonb,
+    kinds text[],
+    proved_at timestamptz,
     PRIMARY KEY (platform, sha256)
 );
 ALTER TABLE bundle ALTER COLUMN archive SET STORAGE EXTERNAL;
 COMMENT ON TABLE bundle IS 'archives as they were uploaded, by platform and SHA-256';
 COMMENT ON COLUMN bundle.manifest IS 'stonescript.json of the archive, if it has one';
+COMMENT ON COLUMN bundle.proof IS 'what building it from nothing has shown: the model of the catalog and where objects are defined, as JSON';
+COMMENT ON COLUMN bundle.seeds IS 'the rows that its seeders make, as JSON';
+COMMENT ON COLUMN bundle.summary IS 'what it has, in numbers';
+COMMENT ON COLUMN bundle.fingerprint IS 'of the catalog that it leads to';
+COMMENT ON COLUMN bundle.clonable IS 'its migrations leave no rows, so that new tenants are copies of its template';
+COMMENT ON COLUMN bundle.elevated IS 'its extensions that only a superuser can install';
+COMMENT ON COLUMN bundle.kinds IS 'the kinds of files that it has';
+COMMENT ON COLUMN bundle.proved_at IS 'when it was built from nothing';
 COMMENT ON COLUMN bundle.deployed_at IS 'when a deployment of it last succeeded; the newest one makes new tenants';
+
+CREATE TABLE template (
+    platform text NOT NULL,
+    sha256 text NOT NULL,
+    database name NOT NULL UNIQUE,
+    datid oid,
+    state text NOT NULL CHECK (state IN ('building', 'ready')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (platform, sha256),
+    FOREIGN KEY (platform, sha256) REFERENCES bundle ON UPDATE CASCADE ON DELETE CASCADE
+);
+COMMENT ON TABLE template IS 'databases in which bundles were built from nothing; new tenants are copies of them';
+COMMENT ON COLUMN template.state IS 'building until its bundle is proved';
 
 CREATE TABLE database (
     name name PRIMARY KEY,
@@ -64,7 +93,7 @@ CREATE TABLE database (
     tenant_id text NOT NULL,
     tenant_key text NOT NULL,
     datid oid,
-    state text NOT NULL CHECK (state IN ('creating', 'ready')),
+    state text NOT NULL CHECK (state IN ('creating', 'adopting', 'ready')),
     bundle_sha256 text,
     deployment_id uuid,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -90,10 +119,14 @@ CREATE TABLE deployment (
     force boolean NOT NULL,
     allow text[] NOT NULL,
     dry_run boolean NOT NULL,
+    tenant_id text,
+    error jsonb,
     started_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
 COMMENT ON TABLE deployment IS 'every run of register and migrate, failed ones too';
+COMMENT ON COLUMN deployment.tenant_id IS 'as it was sent';
+COMMENT ON COLUMN deployment.error IS 'why it was refused before any database was touched';
 COMMENT ON COLUMN deployment.state IS 'running, completed, partial, failed, cancelled, interrupted or planned';
 
 CREATE TABLE deployment_database (
@@ -101,6 +134,7 @@ CREATE TABLE deployment_database (
     position integer NOT NULL,
     database name NOT NULL,
     state text NOT NULL,
+    bundle_sha256 text,
     duration_ms double precision,
     report jsonb,
     error jsonb,
@@ -110,6 +144,7 @@ COMMENT ON TABLE deployment_database IS 'how each deployment went in each databa
 
 SELECT pg_catalog.pg_extension_config_dump('platform', '');
 SELECT pg_catalog.pg_extension_config_dump('bundle', '');
+SELECT pg_catalog.pg_extension_config_dump('template', '');
 SELECT pg_catalog.pg_extension_config_dump('database', '');
 SELECT pg_catalog.pg_extension_config_dump('deployment', '');
 SELECT pg_catalog.pg_extension_config_dump('deployment_database', '');
@@ -123,10 +158,36 @@ COMMENT ON FUNCTION register(bytea, text, text, boolean, text[]) IS
     'creates the database of a platform''s tenant if it is not there, and brings it to the state of a bundle (a tar.gz). Commits by itself, whatever the calling transaction does later';
 
 CREATE FUNCTION migrate(schema bytea, platform text DEFAULT NULL, tenant_id text DEFAULT NULL, force boolean DEFAULT false,
-                        allow text[] DEFAULT '{}', dry_run boolean DEFAULT false) RETURNS jsonb
+                        allow text[] DEFAULT '{}', dry_run boolean DEFAULT false, verify boolean DEFAULT false,
+                        seeders text DEFAULT 'check', plan text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_migrate';
-COMMENT ON FUNCTION migrate(bytea, text, text, boolean, text[], boolean) IS
-    'brings the databases of a platform (or of one tenant) to the state of a bundle. Commits by itself, whatever the calling transaction does later';
+COMMENT ON FUNCTION migrate(bytea, text, text, boolean, text[], boolean, boolean, text, text) IS
+    'brings the databases of a platform (or of one tenant) to the state of a bundle. Commits by itself, whatever the calling transaction does later. verify compares everything even where nothing has changed; seeders => ''insert_missing'' inserts rows that seeders make and that are missing; plan is the fingerprint of the only plan that may run';
+
+CREATE FUNCTION plan(schema bytea, platform text DEFAULT NULL, tenant_id text DEFAULT 'main')
+    RETURNS TABLE (seq integer, object text, class text, hazards text[], sql text, transactional boolean, lock_timeout interval,
+                   statement_timeout interval)
+    LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    SELECT s.seq, s.object, s.class, s.hazards, s.sql, s.transactional, s.lock_timeout * interval '1 ms', s.statement_timeout * interval '1 ms'
+    FROM pg_catalog.jsonb_to_recordset(stonescriptdb.migrate($1, $2, $3, dry_run => true) -> 'plan')
+         AS s(seq integer, object text, class text, hazards text[], sql text, transactional boolean, lock_timeout integer,
+              statement_timeout integer) $$;
+COMMENT ON FUNCTION plan(bytea, text, text) IS
+    'the statements that migrate would run in the database of one tenant, in order; statement_timeout zero is no limit';
+
+CREATE FUNCTION check_list(platform text DEFAULT NULL, tenant_id text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_check';
+COMMENT ON FUNCTION check_list(text, text) IS 'the rows of check and of the view drift as JSON';
+
+CREATE FUNCTION "check"(platform text, tenant_id text DEFAULT 'main')
+    RETURNS TABLE (kind text, object text, deviation text, detail text)
+    LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT d.kind, d.object, d.deviation, d.detail
+          FROM pg_catalog.jsonb_to_recordset(stonescriptdb.check_list($1, coalesce($2, 'main')))
+               AS d(kind text, object text, deviation text, detail text) $$;
+COMMENT ON FUNCTION "check"(text, text) IS
+    'how a tenant''s database differs from its bundle, object by object: missing, changed, or extra';
 
 CREATE FUNCTION call(platform text, function text, params jsonb DEFAULT '[]', tenant_id text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_call';
@@ -191,10 +252,41 @@ CREATE VIEW deployments AS
     SELECT d.id, d.kind, d.platform, d.bundle_sha256, d.state, d.requested_by, d.client_address, d.request_id, d.force, d.allow,
            d.dry_run, d.started_at, d.finished_at,
            (SELECT count(*) FROM deployment_database x WHERE x.deployment_id = d.id) AS databases,
-           (SELECT x.error FROM deployment_database x WHERE x.deployment_id = d.id AND x.error IS NOT NULL
-            ORDER BY x.position LIMIT 1) AS first_error
+           coalesce(d.error, (SELECT x.error FROM deployment_database x WHERE x.deployment_id = d.id AND x.error IS NOT NULL
+                              ORDER BY x.position LIMIT 1)) AS first_error
     FROM deployment d;
 COMMENT ON VIEW deployments IS 'every run of register and migrate with its outcome';
+
+CREATE VIEW changelog AS
+    SELECT x.database, d.platform, d.id AS deployment_id, d.kind, x.state, d.requested_by, d.client_address, d.request_id,
+           coalesce(x.bundle_sha256, d.bundle_sha256) AS bundle_sha256, d.force, d.allow, d.started_at, x.duration_ms AS deployment_ms,
+           (s.step ->> 'seq')::integer AS seq, s.step ->> 'object' AS object, s.step ->> 'class' AS class, s.step ->> 'sql' AS sql,
+           s.step ->> 'migration' AS migration, (s.step ->> 'duration_ms')::double precision AS duration_ms, x.error
+    FROM deployment d JOIN deployment_database x ON x.deployment_id = d.id
+         LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(x.report -> 'plan') WITH ORDINALITY AS s(step, place) ON true
+    WHERE NOT d.dry_run
+    UNION ALL
+    SELECT NULL, d.platform, d.id, d.kind, d.state, d.requested_by, d.client_address, d.request_id, d.bundle_sha256, d.force, d.allow,
+           d.started_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.error
+    FROM deployment d WHERE d.error IS NOT NULL;
+COMMENT ON VIEW changelog IS 'what deployments did in which database: a row per statement, and one for each that failed or had nothing to do';
+
+CREATE FUNCTION changelog(platform text, tenant_id text DEFAULT 'main') RETURNS SETOF changelog
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT c.* FROM stonescriptdb.changelog c JOIN stonescriptdb.platform p ON p.name = c.platform
+          WHERE $1 IN (p.name, p.key) AND (c.database = (
+              SELECT d.name FROM stonescriptdb.database d WHERE d.platform = p.name AND coalesce($2, 'main') IN (d.tenant_id, d.tenant_key))
+              OR c.database IS NULL AND EXISTS (SELECT FROM stonescriptdb.deployment x WHERE x.id = c.deployment_id
+                     AND coalesce(nullif(x.tenant_id, ''), 'main') = coalesce($2, 'main')))
+          ORDER BY c.started_at, c.deployment_id, c.seq $$;
+COMMENT ON FUNCTION changelog(text, text) IS
+    'the history of a tenant''s database: who deployed what and when, from which address, each statement with its duration, and what failed';
+
+CREATE VIEW drift AS
+    SELECT d.platform, d.tenant_id, d.database, d.kind, d.object, d.deviation, d.detail
+    FROM pg_catalog.jsonb_to_recordset(check_list())
+         AS d(platform text, tenant_id text, database name, kind text, object text, deviation text, detail text);
+COMMENT ON VIEW drift IS 'how the databases of all tenants differ from their bundles; looks into every one of them';
 
 CREATE VIEW workers AS
     SELECT w.pid, w.database, w.role, w.state, w.served, w.age_ms
@@ -207,7 +299,7 @@ COMMENT ON VIEW workers IS 'the executors: the database and role each is attache
 REVOKE ALL ON ALL TABLES IN SCHEMA stonescriptdb FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA stonescriptdb FROM PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA stonescriptdb TO stonescriptdb_admin;
-GRANT SELECT ON databases, platforms, deployments, workers TO stonescriptdb_admin;
+GRANT SELECT ON databases, platforms, deployments, changelog, drift, workers TO stonescriptdb_admin;
 
 -- The server worker learns at the commit that it is installed.
 UPDATE platform SET name = name;

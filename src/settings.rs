@@ -37,6 +37,12 @@ static CALL_TIMEOUT: Number = Number::new(30_000);
 static DEPLOY_WAIT: Number = Number::new(30_000);
 /// How long one statement of a deployment waits for a lock that a tenant's own transactions hold.
 static DEPLOY_LOCK_TIMEOUT: Number = Number::new(5_000);
+/// 0: a rewrite of a large table takes as long as it takes.
+static DEPLOY_STATEMENT_TIMEOUT: Number = Number::new(0);
+/// Tables from this size on have their indexes built and their constraints validated after the transaction.
+static ONLINE_TABLE_SIZE: Number = Number::new(64 * 1024);
+/// Off: a database of the right name that is not in the registry is always an error.
+static ADOPT_GATEWAY_DATABASES: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_REQUEST_BODY: Number = Number::new(2 * 1024);
 static MAX_ARCHIVE_SIZE: Number = Number::new(64 * 1024);
 static MAX_BUNDLE_SIZE: Number = Number::new(256 * 1024);
@@ -109,6 +115,21 @@ pub(crate) fn current() -> Settings {
 /// Milliseconds that a statement of a deployment waits for a lock.
 pub(crate) fn deploy_lock_timeout_ms() -> u32 {
     positive(&DEPLOY_LOCK_TIMEOUT)
+}
+
+/// Milliseconds that a statement of a deployment may take; 0 is no limit.
+pub(crate) fn deploy_statement_timeout_ms() -> u32 {
+    positive(&DEPLOY_STATEMENT_TIMEOUT)
+}
+
+/// Bytes from which on a table counts as big.
+pub(crate) fn online_table_bytes() -> u64 {
+    u64::from(positive(&ONLINE_TABLE_SIZE)) * 1024
+}
+
+/// Databases of the standalone gateway are taken over.
+pub(crate) fn adopt_gateway_databases() -> bool {
+    ADOPT_GATEWAY_DATABASES.get()
 }
 
 /// Milliseconds that a call may take when nothing else is said.
@@ -272,6 +293,24 @@ pub(crate) fn define() {
             ms,
         ),
         (
+            c"stonescriptdb.deploy_statement_timeout",
+            c"Time that a statement of a deployment may take; 0 is no limit.",
+            &DEPLOY_STATEMENT_TIMEOUT,
+            0,
+            i32::MAX,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.online_table_size",
+            c"Size from which on indexes of a table are built and its constraints validated without blocking it.",
+            &ONLINE_TABLE_SIZE,
+            0,
+            i32::MAX,
+            Sighup,
+            kb,
+        ),
+        (
             c"stonescriptdb.max_request_body",
             c"Size of a request's body, archives aside.",
             &MAX_REQUEST_BODY,
@@ -348,5 +387,13 @@ pub(crate) fn define() {
     for (name, description, setting, least, most, context, flags) in numbers {
         GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
     }
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.adopt_gateway_databases",
+        c"Takes over databases that the standalone gateway deployed.",
+        c"",
+        &ADOPT_GATEWAY_DATABASES,
+        Sighup,
+        none,
+    );
     hooks::reserve_prefix();
 }

@@ -87,7 +87,19 @@ fn request(payload: &[u8]) -> Vec<u8> {
     match request {
         ExecutorRequest::Deploy(request) => {
             worker::report_running("deploy");
-            answer(deploy::run(request))
+            answer(deploy::run(&request))
+        }
+        ExecutorRequest::Prove(request) => {
+            worker::report_running("prove");
+            answer(deploy::prove(&request))
+        }
+        ExecutorRequest::Check { proof } => {
+            worker::report_running("check");
+            answer(deploy::check(&proof))
+        }
+        ExecutorRequest::Adopt(request) => {
+            worker::report_running("adopt");
+            answer(deploy::adopt(&request))
         }
         ExecutorRequest::InstallExtensions(wanted) => {
             worker::report_running("install extensions");

@@ -15,6 +15,20 @@ use super::version;
 /// # Safety
 /// `statement` must be a live tree that nothing else uses (analysis scribbles on it), parsed from `source`.
 pub(super) unsafe fn run_raw(statement: *mut pg_sys::RawStmt, source: &CStr) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { run_raw_as(statement, source, pg_sys::ProcessUtilityContext::PROCESS_UTILITY_QUERY) }
+}
+
+/// As [`run_raw`], utility statements in a context of the caller's choice. At the top level a statement may commit and go on in a new
+/// transaction: the current memory context must outlive that.
+///
+/// # Safety
+/// As [`run_raw`].
+pub(super) unsafe fn run_raw_as(
+    statement: *mut pg_sys::RawStmt,
+    source: &CStr,
+    context_of_utility: pg_sys::ProcessUtilityContext::Type,
+) -> u64 {
     // SAFETY: the sequence of calls is that of execute_sql_string; a memory context of its own keeps a long deployment small.
     unsafe {
         pg_sys::check_stack_depth();
@@ -44,6 +58,7 @@ pub(super) unsafe fn run_raw(statement: *mut pg_sys::RawStmt, source: &CStr) -> 
         for planned in super::nodes::pointers::<pg_sys::PlannedStmt>(plans) {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let snapshot = pg_sys::GetActiveSnapshot();
             let destination = pg_sys::CreateDestReceiver(pg_sys::CommandDest::DestNone);
             if (*planned).utilityStmt.is_null() {
                 let query = pg_sys::CreateQueryDesc(
@@ -67,14 +82,17 @@ pub(super) unsafe fn run_raw(statement: *mut pg_sys::RawStmt, source: &CStr) -> 
                     planned,
                     source.as_ptr(),
                     false,
-                    pg_sys::ProcessUtilityContext::PROCESS_UTILITY_QUERY,
+                    context_of_utility,
                     std::ptr::null_mut(),
                     std::ptr::null_mut(),
                     destination,
                     std::ptr::null_mut(),
                 );
             }
-            pg_sys::PopActiveSnapshot();
+            // A statement that committed has popped it (pquery.c, PortalRunUtility).
+            if pg_sys::ActiveSnapshotSet() && pg_sys::GetActiveSnapshot() == snapshot {
+                pg_sys::PopActiveSnapshot();
+            }
         }
         pg_sys::CommandCounterIncrement();
         pg_sys::MemoryContextSwitchTo(before);

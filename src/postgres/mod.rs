@@ -8,6 +8,7 @@ mod foreign_keys;
 pub(crate) mod hooks;
 mod json_out;
 pub(crate) mod lexer;
+mod memory;
 mod nodes;
 mod parser;
 mod plan;
@@ -20,6 +21,7 @@ pub(crate) mod wait;
 pub(crate) mod worker;
 
 pub(crate) use error::{PgError, catch};
+pub(crate) use memory::LastingMemory;
 pub(crate) use json_out::require_utf8;
 pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
 pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape};

@@ -31,8 +31,12 @@ pub(crate) enum Kind {
     Ddl,
     /// SET: for the statements behind it in the same file.
     Set,
-    /// Anything else: SELECT, UPDATE, DO, …
+    /// UPDATE, DELETE or MERGE.
+    Change,
+    /// Anything else: SELECT, DO, CALL, …
     Other,
+    /// Not to be run inside a transaction, and why; for migrations that say that they have none.
+    TopLevel(&'static str),
     /// Not to be run from a bundle's file, and why.
     Refused(&'static str),
 }
@@ -112,6 +116,17 @@ impl Script {
         .map_err(|error| self.place(error, statement))
     }
 
+    /// Runs a statement as a client's own would run, outside of any transaction: one that refuses to run in a transaction block may.
+    ///
+    /// # Errors
+    /// As [`Script::run`]. What the statement committed on its way stays.
+    pub(crate) fn run_at_top_level(&self, statement: &Statement) -> Result<(), ScriptError> {
+        // SAFETY: a copy in the current context, which outlives the transactions.
+        catch(|| unsafe { pg_sys::copyObjectImpl(statement.tree.cast()).cast() })
+            .and_then(|copy| super::toplevel::run_raw(copy, &self.source))
+            .map_err(|error| self.place(error, statement))
+    }
+
     /// The line of an error that a statement raised: of its position, of the place in the body that the server complains of, or of the
     /// statement.
     pub(crate) fn place(&self, error: PgError, statement: &Statement) -> ScriptError {
@@ -136,7 +151,8 @@ impl Script {
         Some(line_of_byte(self.text(), body.at) + line_of_char(query, error.internal_position) - 1)
     }
 
-    /// Makes a CREATE FUNCTION or VIEW a CREATE OR REPLACE.
+    /// Makes a CREATE FUNCTION or VIEW a CREATE OR REPLACE, and gives ALTER TYPE … ADD VALUE its IF NOT EXISTS: a new value is committed
+    /// before the statement runs.
     pub(crate) fn make_replace(&mut self) {
         for statement in &mut self.statements {
             // SAFETY: casts follow the tag; the tree is ours.
@@ -145,6 +161,9 @@ impl Script {
                 match tag(node) {
                     Some(NodeTag::T_CreateFunctionStmt) => (*node.cast::<pg_sys::CreateFunctionStmt>()).replace = true,
                     Some(NodeTag::T_ViewStmt) => (*node.cast::<pg_sys::ViewStmt>()).replace = true,
+                    Some(NodeTag::T_AlterEnumStmt) => {
+                        (*node.cast::<pg_sys::AlterEnumStmt>()).skipIfNewValExists = true;
+                    }
                     _ => {}
                 }
             }
@@ -185,61 +204,6 @@ impl Script {
         })
     }
 
-    /// Whether a CREATE TABLE can be tried as a temporary table: it is no partition, child or typed table.
-    pub(crate) fn can_be_temporary(&self, statement: &Statement) -> bool {
-        // SAFETY: as above.
-        unsafe {
-            let node = (*statement.tree).stmt;
-            tag(node) == Some(NodeTag::T_CreateStmt) && {
-                let create = &*node.cast::<pg_sys::CreateStmt>();
-                create.inhRelations.is_null() && create.partbound.is_null() && create.ofTypename.is_null()
-            }
-        }
-    }
-
-    /// Runs ALTER TABLE … ADD COLUMN with a column as its CREATE TABLE defines it.
-    ///
-    /// # Errors
-    /// As [`Script::run`].
-    pub(crate) fn add_column(&self, statement: &Statement, column: &str) -> Result<(), ScriptError> {
-        // SAFETY: works on a copy; nodes as the grammar builds them.
-        catch(|| unsafe {
-            let copy: *mut pg_sys::RawStmt = pg_sys::copyObjectImpl(statement.tree.cast()).cast();
-            let create = (*copy).stmt.cast::<pg_sys::CreateStmt>();
-            let definition = pointers::<pg_sys::Node>((*create).tableElts).into_iter().find(|element| {
-                tag(*element) == Some(NodeTag::T_ColumnDef)
-                    && super::error::text((*element.cast::<pg_sys::ColumnDef>()).colname).as_deref() == Some(column)
-            });
-            if let Some(definition) = definition {
-                (*copy).stmt = super::foreign_keys::alter_table(
-                    (*create).relation,
-                    pg_sys::AlterTableType::AT_AddColumn,
-                    definition,
-                );
-                super::execute::run_raw(copy, &self.source);
-            }
-        })
-        .map_err(|error| self.place(error, statement))
-    }
-
-    /// Runs an INSERT into the temporary table of the same name instead of the one that it names.
-    ///
-    /// # Errors
-    /// As [`Script::run`].
-    pub(crate) fn run_into_temporary(&self, statement: &Statement) -> Result<(), ScriptError> {
-        // SAFETY: works on a copy; the cast follows the tag.
-        catch(|| unsafe {
-            let copy: *mut pg_sys::RawStmt = pg_sys::copyObjectImpl(statement.tree.cast()).cast();
-            if tag((*copy).stmt) == Some(NodeTag::T_InsertStmt) {
-                let insert = (*copy).stmt.cast::<pg_sys::InsertStmt>();
-                (*(*insert).relation).schemaname = pg_sys::pstrdup(c"pg_temp".as_ptr());
-                (*insert).onConflictClause = std::ptr::null_mut();
-                super::execute::run_raw(copy, &self.source);
-            }
-        })
-        .map_err(|error| self.place(error, statement))
-    }
-
     /// The columns that an INSERT names; empty for all of them.
     pub(crate) fn inserted_columns(&self, statement: &Statement) -> Vec<String> {
         // SAFETY: the cast follows the tag; the list holds ResTarget nodes.
@@ -255,37 +219,71 @@ impl Script {
         }
     }
 
-    /// The labels of a CREATE TYPE … AS ENUM.
-    pub(crate) fn enum_labels(&self, statement: &Statement) -> Option<Vec<String>> {
-        // SAFETY: the cast follows the tag; vals holds String nodes.
-        unsafe {
-            let node = (*statement.tree).stmt;
-            (tag(node) == Some(NodeTag::T_CreateEnumStmt))
-                .then(|| super::nodes::names((*node.cast::<pg_sys::CreateEnumStmt>()).vals))
-        }
-    }
-
-    /// Runs a CREATE TABLE without its foreign keys as a temporary table of the same name, to see what it would be.
-    ///
-    /// # Errors
-    /// As [`Script::run`].
-    pub(crate) fn run_as_temporary(&self, statement: &Statement) -> Result<(), ScriptError> {
-        // SAFETY: works on a copy; casts follow the tag.
-        catch(|| unsafe {
-            let copy: *mut pg_sys::RawStmt = pg_sys::copyObjectImpl(statement.tree.cast()).cast();
-            super::foreign_keys::split((*copy).stmt, &|_| true);
-            let create = (*copy).stmt.cast::<pg_sys::CreateStmt>();
-            (*(*create).relation).schemaname = std::ptr::null_mut();
-            (*(*create).relation).relpersistence = pg_sys::RELPERSISTENCE_TEMP as std::ffi::c_char;
-            super::execute::run_raw(copy, &self.source);
-        })
-        .map_err(|error| self.place(error, statement))
-    }
-
     /// A checksum over the tokens of the whole file.
     pub(crate) fn checksum(&self) -> String {
         // It was lexed once already.
         lexer::checksum(self.text()).unwrap_or_default()
+    }
+
+    /// The type to which an ALTER TYPE … ADD VALUE adds one.
+    pub(crate) fn enum_with_new_value(&self, statement: &Statement) -> Option<ObjectName> {
+        // SAFETY: the cast follows the tag.
+        unsafe {
+            let node = (*statement.tree).stmt;
+            if tag(node) != Some(NodeTag::T_AlterEnumStmt) {
+                return None;
+            }
+            let alter = &*node.cast::<pg_sys::AlterEnumStmt>();
+            if !alter.oldVal.is_null() {
+                return None;
+            }
+            super::facts::qualified(stonescriptdb_schema::Class::Type, alter.typeName)
+        }
+    }
+
+    /// The index that a CREATE INDEX CONCURRENTLY makes, if it names one.
+    pub(crate) fn index_built_concurrently(&self, statement: &Statement) -> Option<ObjectName> {
+        // SAFETY: the cast follows the tag.
+        unsafe {
+            let node = (*statement.tree).stmt;
+            if tag(node) != Some(NodeTag::T_IndexStmt) || !(*node.cast::<pg_sys::IndexStmt>()).concurrent {
+                return None;
+            }
+            statement.facts.provides.first().cloned()
+        }
+    }
+
+    /// The text of a statement, without the comments before it.
+    pub(crate) fn statement_text(&self, statement: &Statement) -> &str {
+        // SAFETY: a live tree.
+        let (start, length) = unsafe { ((*statement.tree).stmt_location, (*statement.tree).stmt_len) };
+        let text = self.text();
+        let start = usize::try_from(start).unwrap_or(0);
+        let end = usize::try_from(length).ok().filter(|length| *length > 0).map_or(text.len(), |length| start + length);
+        text.get(start..end).unwrap_or_default().trim()
+    }
+
+    /// Every comment `-- @renamed from=old` with the identifier that stands behind it and the line of that.
+    pub(crate) fn renames(&self) -> Vec<Renamed> {
+        let text = self.text();
+        let Ok(tokens) = lexer::tokens(text) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (at, _) in text.match_indices("@renamed") {
+            let line = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
+            let begins = at - line.len() + line.find("--").unwrap_or(line.len());
+            // A comment, not a literal: everything before it is whole.
+            let is_comment = text.get(..begins).is_some_and(|before| lexer::tokens(before).is_ok())
+                && tokens.iter().all(|token| token.at < begins || token.at > at);
+            let old = text.get(at..).and_then(|rest| rest.lines().next()).and_then(|rest| {
+                let name = rest.strip_prefix("@renamed")?.trim_start().strip_prefix("from")?.trim_start();
+                Some(name.strip_prefix('=')?.trim())
+            });
+            let next = tokens.get(tokens.partition_point(|token| token.at < at)..).unwrap_or_default();
+            if let (true, Some(old), Some(first)) = (is_comment, old, next.first()) {
+                found.push(Renamed { from: folded(old), line: line_of_byte(text, first.at), tokens: next.to_vec() });
+            }
+        }
+        found
     }
 
     /// Identity of the function that a CREATE FUNCTION makes: schema, name and the OIDs of its input types, now.
@@ -295,6 +293,39 @@ impl Script {
     pub(crate) fn function_identity(&self, statement: &Statement) -> Result<FunctionIdentity, ScriptError> {
         // SAFETY: a live CreateFunctionStmt.
         catch(|| unsafe { identity((*statement.tree).stmt.cast()) }).map_err(|error| self.place(error, statement))
+    }
+}
+
+/// A comment `-- @renamed from=old`.
+pub(crate) struct Renamed {
+    /// The old name, folded as PostgreSQL folds it.
+    pub(crate) from: String,
+    /// Line of what stands behind it.
+    pub(crate) line: u32,
+    /// The tokens behind it.
+    pub(crate) tokens: Vec<lexer::Placed>,
+}
+
+impl Renamed {
+    /// What stands behind the comment is a statement of its own, not a part of one.
+    pub(crate) fn begins_statement(&self) -> bool {
+        matches!(self.tokens.first(), Some(lexer::Placed { token: lexer::Token::Keyword(word), .. }) if word == "create")
+    }
+
+    /// The name that stands behind the comment: a column's.
+    pub(crate) fn identifier(&self) -> Option<String> {
+        match &self.tokens.first()?.token {
+            lexer::Token::Identifier(name) | lexer::Token::Keyword(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A name as SQL writes it: in lower case unless it is quoted.
+fn folded(name: &str) -> String {
+    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name.split_whitespace().next().unwrap_or_default().to_ascii_lowercase(),
     }
 }
 
@@ -343,16 +374,11 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
             Some(NodeTag::T_InsertStmt) => {
                 relation_name((*node.cast::<pg_sys::InsertStmt>()).relation).map_or(Kind::Other, Kind::Insert)
             }
-            Some(
-                NodeTag::T_SelectStmt
-                | NodeTag::T_UpdateStmt
-                | NodeTag::T_DeleteStmt
-                | NodeTag::T_MergeStmt
-                | NodeTag::T_DoStmt
-                | NodeTag::T_CallStmt,
-            ) => Kind::Other,
+            Some(NodeTag::T_UpdateStmt | NodeTag::T_DeleteStmt | NodeTag::T_MergeStmt) => Kind::Change,
+            Some(NodeTag::T_SelectStmt | NodeTag::T_DoStmt | NodeTag::T_CallStmt) => Kind::Other,
             Some(NodeTag::T_VariableSetStmt) => Kind::Set,
-            Some(NodeTag::T_DropStmt | NodeTag::T_RenameStmt) => Kind::Removal,
+            Some(NodeTag::T_DropStmt) if !(*node.cast::<pg_sys::DropStmt>()).concurrent => Kind::Removal,
+            Some(NodeTag::T_RenameStmt) => Kind::Removal,
             Some(NodeTag::T_AlterTableStmt) => {
                 use pg_sys::AlterTableType as A;
                 let commands = pointers::<pg_sys::AlterTableCmd>((*node.cast::<pg_sys::AlterTableStmt>()).cmds);
@@ -380,11 +406,14 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
             Some(NodeTag::T_LoadStmt) => Kind::Refused("LOAD"),
             Some(NodeTag::T_ListenStmt | NodeTag::T_UnlistenStmt) => Kind::Refused("LISTEN and UNLISTEN"),
             Some(NodeTag::T_VacuumStmt) if (*node.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => {
-                Kind::Refused("VACUUM: it cannot run inside the deployment's transaction")
+                Kind::TopLevel("VACUUM: it cannot run inside the deployment's transaction")
             }
-            Some(NodeTag::T_IndexStmt) if (*node.cast::<pg_sys::IndexStmt>()).concurrent => Kind::Refused(
+            Some(NodeTag::T_IndexStmt) if (*node.cast::<pg_sys::IndexStmt>()).concurrent => Kind::TopLevel(
                 "CREATE INDEX CONCURRENTLY: it cannot run inside the deployment's transaction; leave CONCURRENTLY out",
             ),
+            Some(NodeTag::T_DropStmt) if (*node.cast::<pg_sys::DropStmt>()).concurrent => {
+                Kind::TopLevel("DROP INDEX CONCURRENTLY: it cannot run inside the deployment's transaction")
+            }
             Some(NodeTag::T_CreateTableSpaceStmt | NodeTag::T_DropTableSpaceStmt) => {
                 Kind::Refused("CREATE and DROP TABLESPACE")
             }

@@ -68,6 +68,25 @@ pub(crate) fn disarm_timeout() {
     super::wait::forget_cancel();
 }
 
+/// Runs `f`, which is cancelled after so many milliseconds; 0 is no limit.
+pub(crate) fn with_timeout<T>(milliseconds: u32, f: impl FnOnce() -> T) -> T {
+    if milliseconds == 0 {
+        return f();
+    }
+    arm_timeout(milliseconds);
+    let value = f();
+    // SAFETY: allowed whether it fired or not.
+    let fired = unsafe {
+        disable_timeout(STATEMENT_TIMEOUT, true);
+        get_timeout_indicator(STATEMENT_TIMEOUT, true)
+    };
+    // One that fired too late to matter is forgotten; a cancel that the client asked for is not.
+    if fired {
+        super::wait::forget_cancel();
+    }
+    value
+}
+
 /// Runs `f` and puts every setting back as it was before it: a SET in one file is not for the next. After an error the rollback does it.
 pub(crate) fn with_settings_restored<T, E>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     // SAFETY: a nest level of its own, closed again as extension.c closes the one of a script; false restores what was set.

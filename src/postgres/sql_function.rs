@@ -134,6 +134,7 @@ sql_function!(stonescriptdb_migrate, pg_finfo_stonescriptdb_migrate, crate::sql_
 sql_function!(stonescriptdb_call, pg_finfo_stonescriptdb_call, crate::sql_api::call);
 sql_function!(stonescriptdb_create_tenant, pg_finfo_stonescriptdb_create_tenant, crate::sql_api::create_tenant);
 sql_function!(stonescriptdb_drop_tenant, pg_finfo_stonescriptdb_drop_tenant, crate::sql_api::drop_tenant);
+sql_function!(stonescriptdb_check, pg_finfo_stonescriptdb_check, crate::sql_api::check);
 sql_function!(stonescriptdb_health, pg_finfo_stonescriptdb_health, crate::sql_api::health);
 sql_function!(stonescriptdb_workers, pg_finfo_stonescriptdb_workers, crate::sql_api::workers);
 sql_function!(

@@ -49,6 +49,27 @@ pub(crate) fn drop_database(name: &str) -> Result<(), PgError> {
     })
 }
 
+/// Runs a parsed statement, a plain one too, in a transaction of its own.
+///
+/// # Errors
+/// PostgreSQL's own. What the statement committed on its way stays.
+pub(super) fn run_raw(statement: *mut pg_sys::RawStmt, source: &std::ffi::CStr) -> Result<(), PgError> {
+    let memory = super::LastingMemory::new();
+    memory.enter(|| {
+        bare_transaction(|| {
+            // SAFETY: the caller's tree lives on; what analysis makes of it lives in `memory`, beyond the commits inside the statement.
+            unsafe {
+                pg_sys::MemoryContextSwitchTo(memory.context());
+                super::execute::run_raw_as(
+                    statement,
+                    source,
+                    pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL,
+                );
+            }
+        })
+    })
+}
+
 fn c_string(text: &str) -> Result<CString, PgError> {
     CString::new(text).map_err(|_| PgError::new("22021", "a name contains a zero byte"))
 }

@@ -106,6 +106,10 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
         BackendRequest::DropTenant { platform, tenant, confirm } => {
             deploy::drop_tenant(app, &platform, &tenant, &confirm).await.and_then(|body| text(&body))
         }
+        BackendRequest::Check { platform, tenant } => {
+            let rows = deploy::check(app, platform.as_deref(), tenant.as_deref()).await?;
+            text(&rows)
+        }
         BackendRequest::Health => text(&health(app)),
         BackendRequest::Workers => {
             serde_json::to_vec(&app.pool.rows()).map_err(|error| Failure::internal(error.to_string()))

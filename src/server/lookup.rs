@@ -21,6 +21,8 @@ pub(crate) struct Registry {
 pub(crate) struct Platform {
     /// As it was registered.
     pub(super) name: String,
+    /// The role that owns its databases.
+    pub(super) owner: Arc<str>,
     /// By sanitised tenant.
     pub(super) tenants: HashMap<String, Tenant>,
 }
@@ -55,6 +57,37 @@ impl Registry {
                 failure.hint("CREATE EXTENSION stonescriptdb has not been run in the control database.")
             }
         })
+    }
+
+    /// Databases as their owner role sees them, with platform and tenant: all, those of one platform, or that of one tenant.
+    ///
+    /// # Errors
+    /// As [`Registry::target`].
+    pub(crate) fn owned(
+        &self,
+        platform: Option<&str>,
+        tenant: Option<&str>,
+    ) -> Result<Vec<(String, String, Arc<Target>)>, Failure> {
+        let one = match (platform, tenant) {
+            (Some(platform), Some(tenant)) => Some(self.target(platform, Some(tenant))?.database.clone()),
+            _ => None,
+        };
+        let platforms: Vec<&Platform> = match platform {
+            Some(name) => vec![self.platform(name)?],
+            None => self.platforms.values().collect(),
+        };
+        let mut found = Vec::new();
+        for platform in platforms {
+            for tenant in platform.tenants.values().filter(|tenant| tenant.ready) {
+                let database = &tenant.target.database;
+                if one.as_ref().is_none_or(|one| one == database) {
+                    let owner = Target { database: database.clone(), role: Some(platform.owner.clone()) };
+                    found.push((platform.name.clone(), tenant.written.clone(), Arc::new(owner)));
+                }
+            }
+        }
+        found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        Ok(found)
     }
 
     /// The database and call role of a platform's tenant.

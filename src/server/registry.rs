@@ -13,7 +13,7 @@ use crate::postgres::{PgError, transaction};
 /// One query, one JSON text: a row of the registry per database that exists, joined by OID so that a renamed database is followed.
 const QUERY: &str = "
 SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-    'platform', p.name, 'key', p.key, 'role', p.call_role,
+    'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role,
     'databases', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                       'database', c.datname, 'tenant', d.tenant_id, 'key', d.tenant_key, 'ready', d.state = 'ready')), '[]')
                   FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
@@ -25,6 +25,7 @@ struct PlatformRow {
     platform: String,
     key: String,
     role: String,
+    owner: String,
     databases: Vec<DatabaseRow>,
 }
 
@@ -66,7 +67,7 @@ pub(super) fn read() -> Result<Registry, PgError> {
                     (database.key, Tenant { written: database.tenant, target, ready: database.ready })
                 })
                 .collect();
-            (row.key, Platform { name: row.platform, tenants })
+            (row.key, Platform { name: row.platform, owner: row.owner.into(), tenants })
         })
         .collect();
     Ok(Registry { installed: true, platforms })

@@ -2,7 +2,7 @@
 
 mod client;
 
-use stonescriptdb_protocol::{Asked, BackendRequest, DeployMode, DeployOptions, ErrorCode, Failure};
+use stonescriptdb_protocol::{Asked, BackendRequest, DeployMode, DeployOptions, ErrorCode, Failure, MissingRows};
 
 use crate::postgres::{Arguments, Returned, hooks};
 
@@ -18,8 +18,21 @@ pub(crate) fn migrate(arguments: &Arguments) -> Result<Returned, Failure> {
     deploy(arguments, DeployMode::Migrate)
 }
 
+/// `check(platform, tenant_id)` and the view `drift`, as a JSON array.
+pub(crate) fn check(arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Check { platform: arguments.text(0), tenant: arguments.text(1) })
+}
+
 fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> {
     let archive = arguments.bytes(0).ok_or_else(|| missing("schema"))?;
+    let seeders = match arguments.text(7).as_deref() {
+        None | Some("check") => MissingRows::Refuse,
+        Some("insert_missing") => MissingRows::Insert,
+        Some(other) => {
+            let message = format!("the argument seeders is check or insert_missing, not \"{other}\"");
+            return Err(Failure::new(ErrorCode::InvalidRequest, message));
+        }
+    };
     json(&BackendRequest::Deploy {
         mode,
         archive,
@@ -30,6 +43,9 @@ fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> 
             allow: arguments.texts(4),
             dry_run: arguments.boolean(5),
             continue_on_error: false,
+            verify: arguments.boolean(6),
+            seeders,
+            plan: arguments.text(8),
         },
         asked: asked(),
     })

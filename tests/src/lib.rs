@@ -17,6 +17,7 @@
 
 pub mod builder;
 pub mod bundle;
+pub mod catalog;
 pub mod cluster;
 pub mod fixtures;
 pub mod hostile;
@@ -33,6 +34,7 @@ pub mod wire;
 
 pub use builder::{ADMIN_TOKEN, Builder};
 pub use bundle::Files;
+pub use catalog::read_model;
 pub use cluster::{Cluster, Shutdown};
 pub use http::{Answer, Http};
 pub use platform::Platform;

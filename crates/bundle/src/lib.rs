@@ -25,6 +25,7 @@ mod layout;
 mod limits;
 mod manifest;
 mod members;
+mod merge;
 mod path;
 mod source;
 mod stream;

@@ -20,6 +20,11 @@ impl Manifest {
     /// The name of the file.
     pub const FILE_NAME: &str = "stonescript.json";
 
+    /// The text of a manifest that reads as this one; none only if memory gives out.
+    pub(crate) fn to_text(&self) -> Option<String> {
+        serde_json::to_string(self).ok()
+    }
+
     /// Reads the text of the manifest at `path`. An unknown key goes to `warnings`: it may be of a later version, or a slip of the
     /// pen that somebody would otherwise look for in vain. A `null` is an absent key.
     pub(crate) fn parse(path: &str, text: &str, warnings: &mut Vec<String>) -> Result<Manifest, BundleError> {

@@ -5,18 +5,24 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod control;
+mod deployment;
 mod failure;
 mod frame;
 mod message;
 mod names;
 mod number;
 
+pub use control::{
+    Asked, ControlRequest, DatabaseOutcome, DatabaseRow, Finish, Prepare, Prepared, PreparedBundle, PreparedDatabase,
+    Refused, Template, TemplateKey,
+};
+pub use deployment::{
+    AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow, ExtensionSpec,
+    MissingRows, PlannedStep, ProveRequest, Proved, SeederCheck, SeederRows, Start, Summary, Validation, Verification,
+};
 pub use failure::{ErrorCode, Failure};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};
-pub use message::{
-    Asked, BackendRequest, CallRequest, Change, ControlRequest, DatabaseOutcome, DatabaseRow, DeployMode,
-    DeployOptions, DeployReport, DeployRequest, ExecutorRequest, ExtensionSpec, Finish, Hello, Prepare, Prepared,
-    PreparedDatabase, RowsHeader, SeederCheck, SeederRows, Validation, Verification, WorkerRow,
-};
+pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise};
 pub use number::whole_number;

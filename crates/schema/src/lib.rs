@@ -3,11 +3,15 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod catalog;
+mod diff;
 mod facts;
 mod model;
 mod order;
 mod plan;
 
+pub use catalog::{STAMP_SQL, catalog_queries};
+pub use diff::{Rename, Wanted, classify, differences, renames, steps};
 pub use facts::{Class, Facts, ObjectName};
 pub use model::*;
 pub use order::{Cycle, Graph};

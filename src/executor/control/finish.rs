@@ -7,21 +7,6 @@ use super::{execute, roles, spi};
 use crate::error;
 use crate::postgres::{toplevel, transaction};
 
-/// The record of a deployment that failed in its one database before anything was deployed.
-pub(super) fn failed(deployment_id: &str, database: &str, failure: Failure) -> Finish {
-    Finish {
-        deployment_id: deployment_id.to_owned(),
-        state: "failed".to_owned(),
-        bundle_sha256: None,
-        outcomes: vec![DatabaseOutcome {
-            database: database.to_owned(),
-            created: true,
-            result: Some(Err(failure)),
-            duration_ms: 0.0,
-        }],
-    }
-}
-
 /// Writes the record. Databases made for this deployment that were not deployed are dropped first: if that fails, their rows stay and
 /// the next start tries again.
 pub(super) fn run(finish: Finish) -> Result<(), Failure> {
@@ -36,17 +21,22 @@ pub(super) fn run(finish: Finish) -> Result<(), Failure> {
             "UPDATE stonescriptdb.deployment SET state = $2, finished_at = now() WHERE id = $1::uuid",
             &[finish.deployment_id.as_str().into(), finish.state.as_str().into()],
         )?;
-        if let (Some(sha256), true) =
-            (&finish.bundle_sha256, finish.outcomes.iter().any(succeeded) && finish.state != "planned")
-        {
+        if finish.state != "planned" {
+            let deployed: Vec<&str> = finish
+                .outcomes
+                .iter()
+                .filter(|outcome| succeeded(outcome))
+                .filter_map(|outcome| outcome.bundle_sha256.as_deref())
+                .collect();
             execute(
-                "UPDATE stonescriptdb.bundle SET deployed_at = clock_timestamp() WHERE sha256 = $2
+                "UPDATE stonescriptdb.bundle SET deployed_at = clock_timestamp() WHERE sha256 = ANY ($2)
                  AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)",
-                &[finish.deployment_id.as_str().into(), sha256.as_str().into()],
+                &[finish.deployment_id.as_str().into(), deployed.into()],
             )?;
         }
         execute(
             "DELETE FROM stonescriptdb.bundle b WHERE deployed_at IS NULL
+             AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.platform = b.platform AND t.sha256 = b.sha256)
              AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)
              AND NOT EXISTS (SELECT FROM stonescriptdb.deployment d WHERE d.platform = b.platform
                              AND d.bundle_sha256 = b.sha256 AND d.state = 'running')",
@@ -63,6 +53,7 @@ fn succeeded(outcome: &DatabaseOutcome) -> bool {
 fn record(finish: &Finish, position: usize, outcome: &DatabaseOutcome) -> Result<(), Failure> {
     let (state, report, failure) = match &outcome.result {
         None => ("skipped", None, None),
+        Some(Ok(report)) if report.unfinished => ("completed_with_warnings", to_text(report), None),
         Some(Ok(report)) => ("completed", to_text(report), None),
         Some(Err(failure)) => ("failed", None, Some(error::to_json(failure, None).to_string())),
     };
@@ -82,12 +73,12 @@ fn record(finish: &Finish, position: usize, outcome: &DatabaseOutcome) -> Result
         execute(
             "UPDATE stonescriptdb.database SET state = 'ready', bundle_sha256 = coalesce($2, bundle_sha256), deployment_id = $3::uuid
              WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)",
-            &[outcome.database.as_str().into(), finish.bundle_sha256.as_deref().into(), finish.deployment_id.as_str().into()],
+            &[outcome.database.as_str().into(), outcome.bundle_sha256.as_deref().into(), finish.deployment_id.as_str().into()],
         )?;
         close_again(&outcome.database)?;
-    } else if outcome.created {
+    } else {
         execute(
-            "DELETE FROM stonescriptdb.database WHERE name = $1 AND state = 'creating'",
+            "DELETE FROM stonescriptdb.database WHERE name = $1 AND state <> 'ready'",
             &[outcome.database.as_str().into()],
         )?;
     }
@@ -182,11 +173,14 @@ pub(super) fn reconcile() -> Result<Vec<String>, Failure> {
         }
         transaction(|| registry_forget(&name))?;
     }
+    dropped.extend(super::template::drop_unfinished()?);
     transaction(|| {
         let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.deployment') IS NOT NULL").map_err(spi)?;
         if there != Some(true) {
             return Ok(());
         }
+        // A database that was being taken over is as it was, but for its owner; taking it over goes on where it stopped.
+        execute("DELETE FROM stonescriptdb.database WHERE state = 'adopting'", &[])?;
         execute("UPDATE stonescriptdb.deployment_database SET state = 'interrupted' WHERE state = 'running'", &[])?;
         execute(
             "UPDATE stonescriptdb.deployment SET state = 'interrupted', finished_at = now() WHERE state = 'running'",

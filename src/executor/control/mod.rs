@@ -6,6 +6,7 @@ mod finish;
 mod prepare;
 mod registry;
 mod roles;
+mod template;
 
 use pgrx::Spi;
 use stonescriptdb_protocol::{ControlRequest, DatabaseRow, Failure};
@@ -17,12 +18,45 @@ use crate::postgres::{PgError, toplevel, transaction};
 pub(super) fn run(request: ControlRequest) -> Vec<u8> {
     match request {
         ControlRequest::Identify { archive } => answer(prepare::identify(&archive)),
-        ControlRequest::Prepare(request) => answer(prepare::run(request)),
+        ControlRequest::Prepare(request) => answer(prepare::run(&request)),
+        ControlRequest::Refused(refused) => answer(prepare::refused(&refused)),
+        ControlRequest::EnsureTemplate(key) => answer(template::ensure(&key)),
+        ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
+        ControlRequest::DropTemplate(key) => answer(template::drop(&key)),
+        ControlRequest::UnusedTemplates { platform } => answer(template::unused(&platform)),
+        ControlRequest::LoadProof(key) => answer(template::proof(&key)),
+        ControlRequest::LoadProofOf { database } => answer(template::proof_of_database(&database)),
+        ControlRequest::CreateDatabase { database, template, owner_role, call_role } => {
+            answer(create_database(&database, template.as_deref(), &owner_role, &call_role))
+        }
+        ControlRequest::AdoptDatabase { database, owner_role, call_role } => {
+            answer(adopt_database(&database, &owner_role, &call_role))
+        }
         ControlRequest::Finish(request) => answer(finish::run(request)),
         ControlRequest::DropTenant { database } => answer(drop_tenant(&database)),
         ControlRequest::ListDatabases { platform } => answer(list(&platform)),
         ControlRequest::Reconcile => answer(finish::reconcile()),
     }
+}
+
+/// template0 has no connections and nothing of a DBA's own in it: a tenant is what its bundle says and nothing else.
+fn create_database(database: &str, template: Option<&str>, owner: &str, call: &str) -> Result<(), Failure> {
+    toplevel::create_database(database, owner, template.unwrap_or("template0"))?;
+    transaction(|| {
+        execute(
+            "UPDATE stonescriptdb.database SET datid = (SELECT oid FROM pg_database WHERE datname = $1) WHERE name = $1",
+            &[database.into()],
+        )?;
+        roles::close_database(database, owner, call)
+    })
+}
+
+fn adopt_database(database: &str, owner: &str, call: &str) -> Result<(), Failure> {
+    transaction(|| {
+        let quoted = crate::postgres::quote_identifier;
+        execute(&format!("ALTER DATABASE {} OWNER TO {}", quoted(database), quoted(owner)), &[])?;
+        roles::close_database(database, owner, call)
+    })
 }
 
 fn drop_tenant(database: &str) -> Result<(), Failure> {

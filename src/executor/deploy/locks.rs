@@ -15,26 +15,37 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// `lock_timeout` with the holders when all attempts failed; any other failure as it is.
-pub(super) fn with_retries<T>(mut f: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+pub(super) fn with_retries<T>(f: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    with_retries_of(f, |failure| Some(failure))
+}
+
+/// As [`with_retries`], for errors that hold a failure, or do not.
+///
+/// # Errors
+/// As [`with_retries`].
+pub(super) fn with_retries_of<T, E: From<Failure>>(
+    mut f: impl FnMut() -> Result<T, E>,
+    failure_of: impl Fn(&E) -> Option<&Failure>,
+) -> Result<T, E> {
     let mut pause = FIRST_PAUSE;
     for attempt in 1..=ATTEMPTS {
         match f() {
-            Err(failure) if is_about_locks(&failure) => {
+            Err(error) if failure_of(&error).is_some_and(is_about_locks) => {
                 if attempt == ATTEMPTS {
-                    return Err(out_of_reach(failure));
+                    return Err(failure_of(&error).cloned().map_or(error, |failure| out_of_reach(failure).into()));
                 }
                 // Jitter, so that two that met once do not meet again: the low bits of the clock are random enough.
                 let jitter = std::time::SystemTime::now()
                     .duration_since(std::time::UNIX_EPOCH)
                     .unwrap_or_default()
                     .subsec_nanos();
-                wait::pause(pause + Duration::from_micros(u64::from(jitter % 50_000)))?;
+                wait::pause(pause + Duration::from_micros(u64::from(jitter % 50_000))).map_err(Failure::from)?;
                 pause *= 2;
             }
             other => return other,
         }
     }
-    Err(Failure::internal("a deployment was tried too often"))
+    Err(Failure::internal("a deployment was tried too often").into())
 }
 
 fn is_about_locks(failure: &Failure) -> bool {

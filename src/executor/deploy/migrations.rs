@@ -1,90 +1,153 @@
 //! Migrations: run once each, in the order of their file names.
 
-use stonescriptdb_bundle::Kind as FileKind;
-use stonescriptdb_protocol::{ErrorCode, Failure};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Instant;
 
-use super::sources::{self, Source, Sources};
-use super::{Deployment, tracking};
+use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
+use stonescriptdb_schema::{Body, Key, Kind, Model, Object, ObjectName};
+
+use super::proof::{Migration, Proof, keys_of};
+use super::sources::{Source, Sources};
+use super::{build, step_limits};
 use crate::postgres::session::with_settings_restored;
-use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
+use crate::postgres::{Kind as StatementKind, Statement};
 
-/// The migrations that were not applied yet, by their place in [`Sources::files`], in order.
+/// The migrations that were not applied yet, in order.
 ///
 /// # Errors
 /// `migration_changed` if an applied one has other bytes now.
-pub(super) fn pending(deployment: &Deployment, sources: &Sources) -> Result<Vec<usize>, Failure> {
+pub(super) fn pending<'p>(proof: &'p Proof, applied: &HashMap<String, String>) -> Result<Vec<&'p Migration>, Failure> {
     let mut pending = Vec::new();
-    for (index, source) in sources.files.iter().enumerate().filter(|(_, source)| source.kind == FileKind::Migration) {
-        match deployment.tracked.migrations.get(&source.file_name) {
-            None => pending.push(index),
-            Some(applied) if *applied == source.raw_checksum => {}
+    for migration in &proof.migrations {
+        match applied.get(&migration.file_name) {
+            None => pending.push(migration),
+            Some(checksum) if *checksum == migration.checksum => {}
             Some(_) => {
                 return Err(Failure::new(
                     ErrorCode::MigrationChanged,
-                    format!("the migration \"{}\" was applied and has been changed since", source.file_name),
+                    format!("the migration \"{}\" was applied and has been changed since", migration.file_name),
                 )
-                .at(&source.path, None)
+                .at(&migration.path, None)
                 .hint("Put it back as it was, and write what is to change into a new migration."));
             }
         }
     }
-    pending.sort_by(|a, b| name(sources, *a).cmp(&name(sources, *b)));
     Ok(pending)
 }
 
-fn name(sources: &Sources, index: usize) -> Option<&str> {
-    sources.files.get(index).map(|source| source.file_name.as_str())
+/// Whether a statement that finds its work done counts as satisfied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    Refused,
+    Satisfied,
 }
 
-/// Runs them. On a fresh database what is declared has been made already, in the form that the migrations lead to: a statement that finds its
-/// work done counts as satisfied.
+/// Runs a migration; gives its statements as steps of the plan.
 ///
 /// # Errors
 /// `migration_failed` with file and line.
-pub(super) fn run(deployment: &mut Deployment, sources: &Sources, pending: &[usize]) -> Result<(), Failure> {
-    let lenient = deployment.request.fresh && !sources.units.is_empty();
-    for source in pending.iter().filter_map(|index| sources.files.get(*index)) {
-        let satisfied = with_settings_restored(|| run_file(source, lenient))?;
-        tracking::write_migration(&source.file_name, &source.raw_checksum)?;
-        deployment.report.migrations_applied += 1;
-        let detail = serde_json::json!({"file": source.path, "statements": source.script.statements.len(), "satisfied": satisfied});
-        deployment.log("migration_applied", &source.file_name, detail);
-    }
-    Ok(())
+pub(super) fn run(source: &Source, repeats: Repeats) -> Result<Vec<PlannedStep>, Failure> {
+    with_settings_restored(|| {
+        source
+            .script
+            .statements
+            .iter()
+            .map(|statement| {
+                let begun = Instant::now();
+                build::run_migration_statement(source, statement, repeats == Repeats::Satisfied)?;
+                let duration = begun.elapsed().as_secs_f64() * 1000.0;
+                Ok(PlannedStep { duration_ms: Some(duration), ..planned(source, statement) })
+            })
+            .collect()
+    })
 }
 
-/// Gives the number of statements that found their work done.
-fn run_file(source: &Source, lenient: bool) -> Result<u32, Failure> {
-    let mut satisfied = 0;
-    for statement in &source.script.statements {
-        // A setting is undone with the subtransaction that it is made in only if that fails.
-        let result = if lenient {
-            subtransaction(|| source.script.run(statement).map(drop))
-        } else {
-            source.script.run(statement).map(drop)
-        };
-        match result {
-            Ok(()) => {}
-            Err(error) if lenient && is_satisfied(statement, &error) => satisfied += 1,
-            Err(error) => return Err(failed(source, error)),
+/// A statement of a migration, as a plan shows it.
+pub(super) fn planned(source: &Source, statement: &Statement) -> PlannedStep {
+    let (lock_timeout, statement_timeout) = step_limits();
+    PlannedStep {
+        seq: 0,
+        object: format!("migration {}", source.file_name),
+        class: "safe".to_owned(),
+        hazards: Vec::new(),
+        sql: source.script.statement_text(statement).to_owned(),
+        transactional: source.transactional,
+        lock_timeout,
+        statement_timeout,
+        migration: Some(source.file_name.clone()),
+        duration_ms: None,
+    }
+}
+
+/// What is made before the pending migrations on a database that has grown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ahead {
+    /// New types, which migrations may want to use.
+    Types,
+    /// All that is new and that no pending migration makes.
+    Everything,
+}
+
+/// `present` with what is to be made before the migrations, taken from `wanted`.
+pub(super) fn ahead(present: &Model, wanted: &Model, pending: &[&Source], which: Ahead) -> Model {
+    let made: HashSet<&ObjectName> = pending
+        .iter()
+        .flat_map(|source| &source.script.statements)
+        .filter(|statement| !matches!(statement.kind, StatementKind::Insert(_) | StatementKind::Set))
+        .flat_map(|statement| &statement.facts.provides)
+        .collect();
+    let made_keys: HashSet<Key> = made.iter().flat_map(|name| keys_of(name)).collect();
+    let made_functions: HashSet<(&str, &str)> =
+        made.iter().map(|name| (name.schema.as_str(), name.name.as_str())).collect();
+    let is_candidate = |object: &Object| {
+        !present.has(&object.key)
+            && !made_keys.contains(&object.key)
+            && match object.key.kind {
+                Kind::Schema | Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range => true,
+                _ if which == Ahead::Types => false,
+                Kind::Routine => !made_functions.contains(&(object.key.schema.as_str(), object.key.name.as_str())),
+                Kind::Column => is_easy_column(object, present),
+                Kind::Table | Kind::Sequence | Kind::View | Kind::MaterializedView => true,
+                // On a table that is there it may need what the migrations do to its rows.
+                _ => object.key.table().is_none_or(|table| !present.has(&table)),
+            }
+    };
+    let mut chosen: BTreeSet<&Key> = wanted.iter().filter(|object| is_candidate(object)).map(|object| &object.key).collect();
+    // What needs something that is not there has to wait, and so has what needs that.
+    loop {
+        let waits: Vec<&Key> = chosen
+            .iter()
+            .copied()
+            .filter(|key| {
+                let needs = wanted.get(key).map(|object| &object.needs);
+                needs.is_some_and(|needs| needs.iter().any(|need| !present.has(need) && !chosen.contains(need)))
+            })
+            .collect();
+        if waits.is_empty() {
+            break;
         }
+        waits.into_iter().for_each(|key| {
+            chosen.remove(key);
+        });
     }
-    Ok(satisfied)
+    let objects = present.iter().chain(chosen.into_iter().filter_map(|key| wanted.get(key)));
+    objects.cloned().collect::<Vec<_>>().into()
 }
 
-/// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed or
-/// renamed does not.
-fn is_satisfied(statement: &Statement, error: &ScriptError) -> bool {
-    let sqlstate = error.error.sqlstate.as_str();
-    let exists = matches!(sqlstate, "42701" | "42P07" | "42710" | "42P06" | "42723" | "42P16");
-    let is_gone = matches!(sqlstate, "42703" | "42P01" | "42704" | "42883");
-    match statement.kind {
-        Kind::Removal => is_gone || exists,
-        Kind::Insert(_) | Kind::Other | Kind::Set => false,
-        _ => exists,
-    }
+/// A new column that rows can have without a migration's help; those of a new table come with it.
+fn is_easy_column(object: &Object, present: &Model) -> bool {
+    let on_new_table = object.key.table().is_some_and(|table| !present.has(&table));
+    let Body::Column(column) = &object.body else { return false };
+    on_new_table || !column.not_null || column.default.is_some() || column.identity.is_some()
 }
 
-fn failed(source: &Source, error: ScriptError) -> Failure {
-    sources::failure(ErrorCode::MigrationFailed, error, &source.path)
+/// The sources of migrations, in the order of `wanted`.
+pub(super) fn find<'s>(sources: &'s Sources, wanted: &[&Migration]) -> Result<Vec<&'s Source>, Failure> {
+    wanted
+        .iter()
+        .map(|migration| {
+            let found = sources.migrations().find(|source| source.file_name == migration.file_name);
+            found.ok_or_else(|| Failure::internal("a migration of the proof is not in the bundle"))
+        })
+        .collect()
 }

@@ -1,84 +1,212 @@
-//! Bringing the connected database to a bundle's state, as the platform's owner role, in one transaction.
+//! Bringing the connected database to a bundle's state, as the platform's owner role.
 //!
-//! The stages, one file each, in the order in which they run:
-//!
-//! 1. `sources`: the archive is read, parsed and ordered.
-//! 2. `tracking`: the tables that say what was deployed before.
-//! 3. extensions that PostgreSQL trusts (the others were installed before, by an elevated executor).
-//! 4. `structure`: types, tables, functions and views. What a pending migration makes comes after the migrations; the rest on a fresh
-//!    database before them, on a grown one after them.
-//! 5. `migrations`.
-//! 6. `functions`: bodies are validated once everything they may name is there; functions that left the bundle are dropped.
-//! 7. `seeders`.
-//! 8. `verify`, and the tracking rows.
-//!
-//! The model of the catalog, the diff against it and the plan will take the place of `tables` (docs/architecture.md).
+//! | file | what it does |
+//! |---|---|
+//! | `sources` | the archive is read, parsed and ordered |
+//! | `build`, `functions` | a bundle is built from nothing, its own statements as they stand |
+//! | `prove`, `proof` | that is done in a template, and everything that deployments need to know of the bundle is kept |
+//! | `catalog` | the model of the database as it is |
+//! | `transition` | the deployment's transaction: migrations, the plan, seeders, verification, tracking rows |
+//! | `migrations`, `apply`, `seeders` | its parts |
+//! | `afterwards` | what runs after it |
+//! | `tracking` | the tables that say what was deployed |
+//! | `validation` | which changes are refused unless they are allowed |
 
+mod adopt;
+mod afterwards;
+mod apply;
+mod build;
+mod catalog;
+mod check;
 mod functions;
 mod locks;
 mod migrations;
+mod proof;
+mod prove;
 mod seeders;
 pub(crate) mod sources;
-mod structure;
-mod tables;
 mod tracking;
-mod types;
-mod verify;
-mod views;
+mod transition;
+mod validation;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use pgrx::Spi;
-use stonescriptdb_bundle::Bundle;
-use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure};
+use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, Start};
+use stonescriptdb_schema::{Class, Deviation, Difference, Key, Model, ObjectName, differences};
 
-use stonescriptdb_schema::ObjectName;
-
-use super::extensions;
 use crate::postgres::{self, PgError, quote_identifier, transaction};
 use crate::settings;
-use sources::Sources;
-use tracking::Tracked;
+use seeders::{Seed, Seeding};
 
+pub(super) use adopt::run as adopt;
+pub(super) use check::run as check;
+pub(super) use prove::run as prove;
 pub(crate) use tracking::{ARGUMENT_TYPES, TRACKED_NAME};
 
-/// What the stages share.
-struct Deployment<'r> {
-    request: &'r DeployRequest,
-    report: DeployReport,
-    tracked: Tracked,
-    /// Tables that were made by this deployment: they are to be seeded.
-    created_tables: Vec<String>,
-    /// Statements that are dealt with, by file and place.
-    done: HashSet<(usize, usize)>,
-    /// Files of which an object was made or replaced just now.
-    touched_files: HashSet<String>,
-    /// Files of which an object was there before.
-    grown_files: HashSet<String>,
-    /// Functions whose bodies are to be checked: file, line of the statement, OID.
-    to_validate: Vec<(String, u32, u32)>,
-    /// What is written to the changelog, in order.
-    changes: Vec<LoggedChange>,
+/// Carries out a deployment. Locks that are out of reach are tried for again.
+///
+/// # Errors
+/// The stage's own, with file and line; nothing is changed then. `lock_timeout` names who holds the locks.
+pub(super) fn run(request: &DeployRequest) -> Result<DeployAnswer, Failure> {
+    postgres::require_utf8()?;
+    let seeds = seeders::from_json(&request.seeds)?;
+    if request.start == Start::Cloned {
+        return clone_of_template(request, &seeds).map(done);
+    }
+    if request.start == Start::Existing
+        && !request.options.verify
+        && let Some(report) = locks::with_retries(|| transaction(|| unchanged(request, &seeds)))?
+    {
+        return Ok(done(report));
+    }
+    let (Some(archive), Some(proof)) = (&request.archive, &request.proof) else { return Ok(DeployAnswer::NeedsProof) };
+    let bundle = sources::read_bundle(archive)?;
+    let proof = proof::Proof::from_json(proof)?;
+    transition::run(request, &bundle, &proof, &seeds).map(done)
 }
 
-/// A row of the changelog.
-struct LoggedChange {
-    kind: &'static str,
-    object: String,
-    detail: serde_json::Value,
+fn done(mut report: DeployReport) -> DeployAnswer {
+    report.plan.iter_mut().zip(1..).for_each(|(step, seq)| step.seq = seq);
+    DeployAnswer::Done(Box::new(report))
 }
 
-impl Deployment<'_> {
-    fn log(&mut self, kind: &'static str, object: impl Into<String>, detail: serde_json::Value) {
-        self.changes.push(LoggedChange { kind, object: object.into(), detail });
+/// What every transaction of a deployment starts with: its limits, and the lock that keeps others out of this database.
+fn prepare_session() -> Result<(), Failure> {
+    Spi::run(&format!("SET LOCAL lock_timeout = {}", settings::deploy_lock_timeout_ms())).map_err(spi)?;
+    // Bodies are checked by the validators at the end, when all that they name is there.
+    Spi::run("SET LOCAL check_function_bodies = off").map_err(spi)?;
+    Spi::run("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('stonescriptdb deployment'))").map_err(spi)
+}
+
+/// Milliseconds that a statement waits for a lock, and that it may take.
+fn step_limits() -> (u32, u32) {
+    (settings::deploy_lock_timeout_ms(), settings::deploy_statement_timeout_ms())
+}
+
+/// The report of a database whose recorded state is that of the bundle and whose catalog nobody has touched since; none otherwise.
+fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployReport>, Failure> {
+    prepare_session()?;
+    let Some(state) = tracking::state()? else { return Ok(None) };
+    if state.bundle_sha256 != request.bundle_sha256 || state.is_pending || state.stamp != catalog::stamp()? {
+        return Ok(None);
+    }
+    let seeding = Seeding { request, seeds, created: &|_| false, bundle: None };
+    if seeders::would_run(&seeding)? {
+        return Ok(None);
+    }
+    let mut report = counted(request);
+    report.from_fingerprint.clone_from(&request.fingerprint);
+    report.plan_fingerprint = transition::fingerprint_of(&[]);
+    refuse_other_plan(request, &report)?;
+    seeders::run(&seeding, &mut report)?;
+    report.verification.passed = true;
+    Ok(Some(report))
+}
+
+/// A new database that is a copy of the template: its rows are missing, and nothing else.
+fn clone_of_template(request: &DeployRequest, seeds: &[Seed]) -> Result<DeployReport, Failure> {
+    let Some(archive) = &request.archive else { return Err(Failure::internal("a copy is to be seeded without a bundle")) };
+    let bundle = sources::read_bundle(archive)?;
+    transaction(|| {
+        prepare_session()?;
+        let state = tracking::state()?;
+        if !state.is_some_and(|state| state.bundle_sha256 == request.bundle_sha256) {
+            return Err(Failure::internal("a copy of a template is not in the state of its bundle"));
+        }
+        let mut report = counted(request);
+        report.tables_created = request.summary.tables;
+        report.types_deployed = request.summary.types;
+        report.extensions_installed = request.summary.extensions;
+        report.migrations_applied = request.summary.migrations;
+        report.functions_updated = request.summary.functions;
+        let seeding = Seeding { request, seeds, created: &|_| true, bundle: Some(&bundle) };
+        seeders::run(&seeding, &mut report)?;
+        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(spi)?;
+        tracking::date_anew(&request.deployment_id)?;
+        report.verification.passed = true;
+        Ok(report)
+    })
+}
+
+/// A report with what the bundle has.
+fn counted(request: &DeployRequest) -> DeployReport {
+    let mut report = DeployReport {
+        functions_deployed: request.summary.functions,
+        to_fingerprint: request.fingerprint.clone(),
+        ..DeployReport::default()
+    };
+    report.verification.extensions_verified = request.summary.extensions;
+    report.verification.types_verified = request.summary.types;
+    report.verification.tables_verified = request.summary.tables;
+    report
+}
+
+/// A plan that was looked at is for the state that it was made for.
+fn refuse_other_plan(request: &DeployRequest, report: &DeployReport) -> Result<(), Failure> {
+    match &request.options.plan {
+        Some(plan) if *plan != report.plan_fingerprint => Err(Failure::new(
+            ErrorCode::SchemaValidationFailed,
+            "the plan was made for another state of the database",
+        )
+        .detail(format!("The plan for its state now is {}, the one asked for was {plan}.", report.plan_fingerprint))
+        .hint("Look at the plan again with a dry run.")),
+        _ => Ok(()),
     }
 }
 
-/// Why the transaction is rolled back.
+/// How the database deviates from what the bundle says: what is missing or changed, and what a bundle before declared and is still
+/// there. What nobody declared is not the deployment's business.
+fn deviations(present: &Model, wanted: &Model, declared_before: &BTreeSet<Key>) -> Vec<Difference> {
+    differences(present, wanted)
+        .into_iter()
+        .filter(|difference| {
+            difference.deviation != Deviation::Extra || declared_before.contains(&difference.object)
+        })
+        .collect()
+}
+
+/// `allow` or `force` covers a kind of change.
+fn is_allowed(request: &DeployRequest, kind: &str) -> bool {
+    request.options.force || request.options.allow.iter().any(|allowed| allowed == kind)
+}
+
+/// Whether a table, view or sequence of that name is there.
+fn relation_exists(name: &ObjectName) -> Result<bool, Failure> {
+    exists("pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relname", name)
+}
+
+/// Whether a type of that name is there.
+fn type_exists(name: &ObjectName) -> Result<bool, Failure> {
+    exists("pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE t.typname", name)
+}
+
+fn exists(catalog: &'static str, name: &ObjectName) -> Result<bool, Failure> {
+    let there = Spi::get_one_with_args::<bool>(
+        &format!("SELECT EXISTS (SELECT FROM pg_catalog.{catalog} = $1 AND n.nspname = $2)"),
+        &[name.name.as_str().into(), name.schema.as_str().into()],
+    );
+    Ok(there.map_err(spi)? == Some(true))
+}
+
+/// A name as SQL writes it.
+fn quoted(name: &ObjectName) -> String {
+    debug_assert!(name.class != Class::Function);
+    format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.name))
+}
+
+/// An error of pgrx's SPI layer itself.
+fn spi(error: pgrx::spi::Error) -> Failure {
+    Failure::new(ErrorCode::InternalError, error.to_string())
+}
+
+/// Why a transaction is rolled back.
 enum Stop {
     Failed(Box<Failure>),
     /// It was a dry run: this is what would have been done.
     Planned(Box<DeployReport>),
+    /// These statements must be committed first.
+    First(Vec<String>),
 }
 
 impl From<Failure> for Stop {
@@ -91,81 +219,4 @@ impl From<PgError> for Stop {
     fn from(error: PgError) -> Stop {
         Failure::from(error).into()
     }
-}
-
-/// Carries out a deployment. Locks that are out of reach are tried for again.
-///
-/// # Errors
-/// The stage's own, with file and line; nothing is changed then. `lock_timeout` names who holds the locks.
-pub(super) fn run(request: DeployRequest) -> Result<DeployReport, Failure> {
-    postgres::require_utf8()?;
-    let bundle = sources::read_bundle(&request.archive)?;
-    locks::with_retries(|| match transaction(|| deploy(&request, &bundle)) {
-        Ok(report) => Ok(report),
-        Err(Stop::Planned(report)) => Ok(*report),
-        Err(Stop::Failed(failure)) => Err(*failure),
-    })
-}
-
-fn deploy(request: &DeployRequest, bundle: &Bundle) -> Result<DeployReport, Stop> {
-    let run = |sql: &str| Spi::run(sql).map_err(|error| PgError::new("XX000", error.to_string()));
-    run(&format!("SET LOCAL lock_timeout = {}", settings::deploy_lock_timeout_ms()))?;
-    // Bodies are checked by the validators at the end, when all that they name is there.
-    run("SET LOCAL check_function_bodies = off")?;
-    run("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('stonescriptdb deployment'))")?;
-    let sources = Sources::read(bundle)?;
-    let mut deployment = Deployment {
-        request,
-        report: DeployReport::default(),
-        tracked: tracking::open(&request.call_role)?,
-        created_tables: Vec::new(),
-        done: HashSet::new(),
-        touched_files: HashSet::new(),
-        grown_files: HashSet::new(),
-        to_validate: Vec::new(),
-        changes: Vec::new(),
-    };
-    for (path, spec) in extensions::wanted(bundle) {
-        if extensions::create(&spec).map_err(|failure| failure.at(path, None))? {
-            deployment.report.extensions_installed += 1;
-            deployment.log("extension_installed", spec.name, serde_json::json!({}));
-        }
-    }
-    let pending = migrations::pending(&deployment, &sources)?;
-    structure::before_migrations(&mut deployment, &sources, &pending)?;
-    migrations::run(&mut deployment, &sources, &pending)?;
-    structure::after_migrations(&mut deployment, &sources)?;
-    functions::validate(&mut deployment, &sources)?;
-    functions::drop_orphans(&mut deployment, &sources)?;
-    seeders::run(&mut deployment, &sources)?;
-    run("SET CONSTRAINTS ALL IMMEDIATE")?;
-    verify::run(&mut deployment, &sources, bundle)?;
-    tracking::write(&deployment)?;
-    let Deployment { report, .. } = deployment;
-    if request.options.dry_run { Err(Stop::Planned(Box::new(report))) } else { Ok(report) }
-}
-
-/// `allow` or `force` covers a kind of change.
-fn is_allowed(request: &DeployRequest, kind: &str) -> bool {
-    request.options.force || request.options.allow.iter().any(|allowed| allowed == kind)
-}
-
-/// Whether a table, view or sequence of that name is there.
-fn relation_exists(name: &ObjectName) -> Result<bool, Failure> {
-    let there = Spi::get_one_with_args::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                        WHERE c.relname = $1 AND n.nspname = $2)",
-        &[name.name.as_str().into(), name.schema.as_str().into()],
-    );
-    Ok(there.map_err(spi)? == Some(true))
-}
-
-/// A name as SQL writes it.
-fn quoted(name: &ObjectName) -> String {
-    format!("{}.{}", quote_identifier(&name.schema), quote_identifier(&name.name))
-}
-
-/// An error of pgrx's SPI layer itself.
-fn spi(error: pgrx::spi::Error) -> Failure {
-    Failure::new(ErrorCode::InternalError, error.to_string())
 }

@@ -18,6 +18,8 @@ pub(crate) struct Source {
     pub(crate) raw_checksum: String,
     /// Over the tokens: blind to white space and comments.
     pub(crate) checksum: String,
+    /// A migration that does not say that it runs outside the transaction; every other file.
+    pub(crate) transactional: bool,
     pub(crate) script: Script,
 }
 
@@ -64,6 +66,19 @@ impl Sources {
             .filter(|file| file.kind != FileKind::Extension)
             .map(source)
             .collect::<Result<Vec<_>, _>>()?;
+        Sources::ordered(files)
+    }
+
+    /// As [`Sources::read`], only the files of some kinds.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    pub(crate) fn read_kinds(bundle: &Bundle, kinds: &[FileKind]) -> Result<Sources, Failure> {
+        let files = bundle.files.iter().filter(|file| kinds.contains(&file.kind)).map(source);
+        Sources::ordered(files.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    fn ordered(files: Vec<Source>) -> Result<Sources, Failure> {
         let natural: Vec<Unit> = files
             .iter()
             .enumerate()
@@ -85,8 +100,10 @@ impl Sources {
         self.files.iter().filter(move |source| source.kind == kind)
     }
 
-    pub(crate) fn has(&self, kind: FileKind) -> bool {
-        self.files.iter().any(|source| source.kind == kind)
+    /// Migrations in the order in which they run.
+    pub(crate) fn migrations(&self) -> impl Iterator<Item = &Source> {
+        // The bundle's order: by file name, whatever folder they are in.
+        self.of_kind(FileKind::Migration)
     }
 
     /// A unit's file and statement.
@@ -116,11 +133,17 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
     let refused = |message: String, line: u32| {
         Failure::new(ErrorCode::SchemaExtractionFailed, message).at(&file.path, Some(line))
     };
+    let transactional = file.kind != FileKind::Migration || !says_no_transaction(&file.text);
     let mut script =
         Script::parse(&file.text).map_err(|error| failure(ErrorCode::SchemaExtractionFailed, error, &file.path))?;
     for statement in &script.statements {
-        if let Kind::Refused(why) = &statement.kind {
-            return Err(refused(format!("a bundle may not contain {why}"), statement.line));
+        match &statement.kind {
+            Kind::Refused(why) => return Err(refused(format!("a bundle may not contain {why}"), statement.line)),
+            Kind::TopLevel(why) if transactional => {
+                let failure = refused(format!("a bundle may not contain {why}"), statement.line);
+                return Err(failure.hint(format!("A migration may, if its first line is \"{NO_TRANSACTION}\".")));
+            }
+            _ => {}
         }
     }
     script.make_replace();
@@ -130,8 +153,17 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
         file_name: file.file_name().to_owned(),
         raw_checksum: file.sha256.clone(),
         checksum: script.checksum(),
+        transactional,
         script,
     })
+}
+
+/// First line of a migration whose statements run one by one, outside of any transaction.
+const NO_TRANSACTION: &str = "-- stonescriptdb: no-transaction";
+
+fn says_no_transaction(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first.split_whitespace().eq(NO_TRANSACTION.split_whitespace())
 }
 
 /// An error of a script as a failure with its place.

@@ -1,44 +1,15 @@
-//! The tables in the tenant's database that say what was deployed: the standalone gateway's five, with more columns, and one of ours.
+//! The tables in the tenant's database that say what was deployed: the standalone gateway's five, with more columns, and two of ours.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use pgrx::Spi;
 use serde_json::json;
-use stonescriptdb_protocol::Failure;
+use stonescriptdb_protocol::{DeployReport, DeployRequest, Failure};
+use stonescriptdb_schema::{Key, Kind};
 
-use super::{Deployment, spi};
+use super::proof::{Migration, Proof};
+use super::{catalog, spi};
 use crate::postgres::quote_identifier;
-
-/// What was deployed before.
-#[derive(Default)]
-pub(super) struct Tracked {
-    /// Migration file name → SHA-256 of its bytes.
-    pub(super) migrations: HashMap<String, String>,
-    /// Path → checksum, of files of types/, tables/ and views/.
-    pub(super) files: HashMap<String, String>,
-    /// Functions by OID.
-    pub(super) functions: Vec<TrackedFunction>,
-    /// What this deployment adds.
-    pub(super) new_files: Vec<(String, String)>,
-    pub(super) new_types: Vec<(String, &'static str, String, String)>,
-    pub(super) new_tables: Vec<(String, String, String)>,
-    /// Functions that are as the bundle has them, by OID, with checksum and path.
-    pub(super) current_functions: Vec<(u32, String, String)>,
-    /// Those of them that were created or replaced just now.
-    pub(super) changed_functions: HashSet<u32>,
-}
-
-/// A function of the tracking table that is still there.
-pub(super) struct TrackedFunction {
-    pub(super) id: i32,
-    /// 0: dropped by hand.
-    pub(super) oid: u32,
-    pub(super) checksum: String,
-    /// Its definition is the one that was deployed.
-    pub(super) untouched: bool,
-    pub(super) source_file: String,
-    pub(super) signature: String,
-}
 
 /// The standalone gateway's tables as it makes them; our columns are added to them, so that a database that it made is taken as it is.
 const TABLES: &str = "
@@ -57,45 +28,73 @@ CREATE TABLE IF NOT EXISTS public._stonescriptdb_gateway_functions (
 CREATE TABLE IF NOT EXISTS public._stonescriptdb_gateway_changelog (
     id serial PRIMARY KEY, change_type text NOT NULL, object_name text NOT NULL, change_detail jsonb, forced boolean NOT NULL DEFAULT false,
     executed_at timestamptz NOT NULL DEFAULT now());
-CREATE TABLE IF NOT EXISTS public._stonescriptdb_files (
-    path text PRIMARY KEY, checksum text NOT NULL, deployed_at timestamptz NOT NULL DEFAULT now());
-ALTER TABLE public._stonescriptdb_gateway_functions
-    ADD COLUMN IF NOT EXISTS argument_types text[],
-    ADD COLUMN IF NOT EXISTS definition text;
+CREATE TABLE IF NOT EXISTS public._stonescriptdb_state (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single), bundle_sha256 text NOT NULL, stamp text NOT NULL, declared jsonb NOT NULL,
+    deployment_id uuid, deployed_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE IF NOT EXISTS public._stonescriptdb_pending (
+    id bigserial PRIMARY KEY, migration text, checksum text, sql text NOT NULL, object text NOT NULL, done_at timestamptz,
+    error text, added_at timestamptz NOT NULL DEFAULT now());
+ALTER TABLE public._stonescriptdb_gateway_functions ADD COLUMN IF NOT EXISTS argument_types text[];
 ALTER TABLE public._stonescriptdb_gateway_changelog ADD COLUMN IF NOT EXISTS deployment_id uuid;
 COMMENT ON TABLE public._stonescriptdb_gateway_migrations IS 'stonescriptdb: migrations that were applied';
 COMMENT ON TABLE public._stonescriptdb_gateway_types IS 'stonescriptdb: types that were deployed';
 COMMENT ON TABLE public._stonescriptdb_gateway_tables IS 'stonescriptdb: tables that were deployed';
 COMMENT ON TABLE public._stonescriptdb_gateway_functions IS 'stonescriptdb: functions that were deployed and can be called';
 COMMENT ON TABLE public._stonescriptdb_gateway_changelog IS 'stonescriptdb: what deployments changed';
-COMMENT ON TABLE public._stonescriptdb_files IS 'stonescriptdb: files of the bundle that were deployed';";
+COMMENT ON TABLE public._stonescriptdb_state IS 'stonescriptdb: the bundle whose state the database is in, and the stamp of its catalog then';
+COMMENT ON TABLE public._stonescriptdb_pending IS 'stonescriptdb: statements that run outside the deployment''s transaction and are not all done';";
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "_stonescriptdb_gateway_migrations",
     "_stonescriptdb_gateway_types",
     "_stonescriptdb_gateway_tables",
     "_stonescriptdb_gateway_functions",
     "_stonescriptdb_gateway_changelog",
-    "_stonescriptdb_files",
+    "_stonescriptdb_state",
+    "_stonescriptdb_pending",
 ];
 
-/// Makes the tables if they are not there, and reads them.
-pub(super) fn open(call_role: &str) -> Result<Tracked, Failure> {
-    let there = Spi::get_one::<bool>(
-        "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_changelog')
-                        AND attname = 'deployment_id')
-                AND pg_catalog.to_regclass('public._stonescriptdb_files') IS NOT NULL",
-    )
-    .map_err(spi)?;
-    if there != Some(true) {
-        make(call_role)?;
+/// What the last deployment left.
+pub(super) struct State {
+    pub(super) bundle_sha256: String,
+    pub(super) stamp: String,
+    /// A statement outside the transaction is not done yet.
+    pub(super) is_pending: bool,
+}
+
+/// The recorded state; none in a database that has none yet.
+pub(super) fn state() -> Result<Option<State>, Failure> {
+    let there = Spi::get_one::<bool>("SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL");
+    if there.map_err(spi)? != Some(true) {
+        return Ok(None);
     }
-    Ok(Tracked {
-        migrations: pairs("SELECT migration_file, checksum FROM public._stonescriptdb_gateway_migrations")?,
-        files: pairs("SELECT path, checksum FROM public._stonescriptdb_files")?,
-        functions: functions()?,
-        ..Tracked::default()
+    Spi::connect(|client| {
+        let mut rows = client
+            .select(
+                "SELECT bundle_sha256, stamp, EXISTS (SELECT FROM public._stonescriptdb_pending) FROM public._stonescriptdb_state",
+                Some(1),
+                &[],
+            )
+            .map_err(spi)?;
+        let Some(row) = rows.next() else { return Ok(None) };
+        Ok(Some(State {
+            bundle_sha256: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+            stamp: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
+            is_pending: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
+        }))
     })
+}
+
+/// Makes the tables if they are not there.
+pub(super) fn open(call_role: &str) -> Result<(), Failure> {
+    let there = Spi::get_one::<bool>(
+        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL
+                AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'deployment_id'
+                            AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_changelog'))
+                AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'argument_types'
+                            AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_functions'))",
+    );
+    if there.map_err(spi)? == Some(true) { Ok(()) } else { make(call_role) }
 }
 
 /// Before anything else is created: what the owner role creates from now on in this database, the call role may use.
@@ -118,9 +117,12 @@ fn make(call_role: &str) -> Result<(), Failure> {
     Spi::run(&format!("GRANT SELECT ON public._stonescriptdb_gateway_functions TO {role}")).map_err(spi)
 }
 
-fn pairs(sql: &str) -> Result<HashMap<String, String>, Failure> {
+/// Migration file name → SHA-256 of its bytes.
+pub(super) fn applied_migrations() -> Result<HashMap<String, String>, Failure> {
     Spi::connect(|client| {
-        let rows = client.select(sql, None, &[]).map_err(spi)?;
+        let rows = client
+            .select("SELECT migration_file, checksum FROM public._stonescriptdb_gateway_migrations", None, &[])
+            .map_err(spi)?;
         rows.map(|row| {
             Ok((
                 row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
@@ -128,6 +130,32 @@ fn pairs(sql: &str) -> Result<HashMap<String, String>, Failure> {
             ))
         })
         .collect()
+    })
+}
+
+/// What the bundle before declared: what of it the new one does not have is dropped. Where no state is recorded, as in a database that
+/// a standalone gateway deployed, the tables and functions that it recorded.
+pub(super) fn declared() -> Result<BTreeSet<Key>, Failure> {
+    let text = Spi::get_one::<String>("SELECT (SELECT declared::text FROM public._stonescriptdb_state)").map_err(spi)?;
+    if let Some(text) = text {
+        return serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()));
+    }
+    let text = Spi::get_one::<String>(&format!(
+        "SELECT (SELECT pg_catalog.json_agg(key) FROM (
+             SELECT pg_catalog.json_build_object('kind', 'routine', 'schema', n.nspname, 'name', p.proname, 'arguments',
+                        pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.format_type(u, NULL)
+                            FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i), ', ')) AS key
+             FROM public._stonescriptdb_gateway_functions t
+             JOIN (pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace) ON t.function_name = {TRACKED_NAME}
+             UNION ALL
+             SELECT pg_catalog.json_build_object('kind', 'table', 'schema', n.nspname, 'name', c.relname)
+             FROM public._stonescriptdb_gateway_tables t
+             JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.table_name) AND c.relkind IN ('r', 'p')
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace) known)::text"
+    ))
+    .map_err(spi)?;
+    text.map_or(Ok(BTreeSet::new()), |text| {
+        serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()))
     })
 }
 
@@ -141,119 +169,137 @@ pub(crate) const ARGUMENT_TYPES: &str = "ARRAY(
     SELECT tn.nspname || '.' || ty.typname FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i)
     JOIN pg_catalog.pg_type ty ON ty.oid = a.u JOIN pg_catalog.pg_namespace tn ON tn.oid = ty.typnamespace ORDER BY a.i)";
 
-fn functions() -> Result<Vec<TrackedFunction>, Failure> {
-    Spi::connect(|client| {
-        let rows = client
-            .select(
-                &format!(
-                    "SELECT t.id, coalesce(p.oid, 0)::pg_catalog.int8, t.body_checksum, t.source_file, t.signature,
-                            coalesce(t.definition = pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid)), false)
-                     FROM public._stonescriptdb_gateway_functions t
-                     LEFT JOIN (pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace)
-                       ON t.function_name = {TRACKED_NAME} AND t.argument_types = {ARGUMENT_TYPES}
-                     ORDER BY t.id"
-                ),
-                None,
-                &[],
-            )
-            .map_err(spi)?;
-        rows.map(|row| {
-            Ok(TrackedFunction {
-                id: row.get::<i32>(1).map_err(spi)?.unwrap_or_default(),
-                oid: u32::try_from(row.get::<i64>(2).map_err(spi)?.unwrap_or_default()).unwrap_or_default(),
-                checksum: row.get::<String>(3).map_err(spi)?.unwrap_or_default(),
-                source_file: row.get::<String>(4).map_err(spi)?.unwrap_or_default(),
-                signature: row.get::<String>(5).map_err(spi)?.unwrap_or_default(),
-                untouched: row.get::<bool>(6).map_err(spi)?.unwrap_or_default(),
+/// Brings the rows about routines, tables and types to what the bundle has; inside the deployment's transaction.
+pub(super) fn write_objects(proof: &Proof) -> Result<(), Failure> {
+    let rows: Vec<serde_json::Value> = proof
+        .tracked
+        .iter()
+        .map(|tracked| {
+            json!({
+                "kind": tracked.key.kind.word(), "schema": tracked.key.schema, "name": tracked.key.name,
+                "arguments": tracked.key.arguments, "checksum": tracked.checksum, "path": tracked.path,
+                "shown": tracked.key.name_for_people(), "is_routine": tracked.key.kind == Kind::Routine,
+                "is_table": tracked.key.kind == Kind::Table,
             })
         })
-        .collect()
+        .collect();
+    let rows = serde_json::Value::from(rows).to_string();
+    // With the empty search path the types of routines are written as in the keys.
+    catalog::with_empty_search_path(|| {
+        for sql in [WRITE_FUNCTIONS, FORGET_FUNCTIONS] {
+            let sql = sql.replace("{TRACKED_NAME}", TRACKED_NAME).replace("{ARGUMENT_TYPES}", ARGUMENT_TYPES);
+            Spi::run_with_args(&sql, &[rows.as_str().into()]).map_err(spi)?;
+        }
+        for (table, column, columns, values, of) in [
+            ("types", "type_name", ", type_kind", ", w.kind", "NOT w.is_routine AND NOT w.is_table"),
+            ("tables", "table_name", "", "", "w.is_table"),
+        ] {
+            Spi::run_with_args(
+                &format!(
+                    "INSERT INTO public._stonescriptdb_gateway_{table} AS t ({column}{columns}, checksum, source_file)
+                     SELECT w.shown{values}, w.checksum, w.path FROM {WANTED} WHERE {of}
+                     ON CONFLICT ({column}) DO UPDATE SET checksum = excluded.checksum, source_file = excluded.source_file,
+                         deployed_at = pg_catalog.now()
+                     WHERE (t.checksum, t.source_file) IS DISTINCT FROM (excluded.checksum, excluded.source_file)"
+                ),
+                &[rows.as_str().into()],
+            )
+            .map_err(spi)?;
+            Spi::run_with_args(
+                &format!(
+                    "DELETE FROM public._stonescriptdb_gateway_{table} t
+                     WHERE NOT EXISTS (SELECT FROM {WANTED} WHERE {of} AND w.shown = t.{column})"
+                ),
+                &[rows.as_str().into()],
+            )
+            .map_err(spi)?;
+        }
+        Ok(())
     })
 }
 
-/// Writes the rows of this deployment, in its own transaction.
-pub(super) fn write(deployment: &Deployment) -> Result<(), Failure> {
-    let tracked = &deployment.tracked;
-    let run = |sql: &str, arguments: &[pgrx::datum::DatumWithOid]| Spi::run_with_args(sql, arguments).map_err(spi);
-    for (path, checksum) in &tracked.new_files {
-        run(
-            "INSERT INTO public._stonescriptdb_files (path, checksum) VALUES ($1, $2)
-             ON CONFLICT (path) DO UPDATE SET checksum = excluded.checksum, deployed_at = pg_catalog.now()",
-            &[path.as_str().into(), checksum.as_str().into()],
-        )?;
-    }
-    for (name, kind, checksum, path) in &tracked.new_types {
-        run(
-            "INSERT INTO public._stonescriptdb_gateway_types (type_name, type_kind, checksum, source_file) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (type_name) DO UPDATE SET type_kind = excluded.type_kind, checksum = excluded.checksum,
-                 source_file = excluded.source_file, deployed_at = pg_catalog.now()",
-            &[name.as_str().into(), (*kind).into(), checksum.as_str().into(), path.as_str().into()],
-        )?;
-    }
-    for (name, checksum, path) in &tracked.new_tables {
-        run(
-            "INSERT INTO public._stonescriptdb_gateway_tables (table_name, checksum, source_file) VALUES ($1, $2, $3)
-             ON CONFLICT (table_name) DO UPDATE SET checksum = excluded.checksum, source_file = excluded.source_file,
-                 deployed_at = pg_catalog.now()",
-            &[name.as_str().into(), checksum.as_str().into(), path.as_str().into()],
-        )?;
-    }
-    for (oid, checksum, path) in
-        tracked.current_functions.iter().filter(|(oid, ..)| tracked.changed_functions.contains(oid))
-    {
-        write_function(*oid, checksum, path)?;
-    }
-    for change in &deployment.changes {
-        run(
-            "INSERT INTO public._stonescriptdb_gateway_changelog (change_type, object_name, change_detail, forced, deployment_id)
-             VALUES ($1, $2, $3::pg_catalog.jsonb, $4, $5::pg_catalog.uuid)",
-            &[
-                change.kind.into(),
-                change.object.as_str().into(),
-                change.detail.to_string().into(),
-                deployment.request.options.force.into(),
-                deployment.request.deployment_id.as_str().into(),
-            ],
-        )?;
-    }
-    Ok(())
-}
+const WANTED: &str = "pg_catalog.jsonb_to_recordset($1::text::pg_catalog.jsonb)
+    AS w(kind text, schema text, name text, arguments text, checksum text, path text, shown text, is_routine boolean, is_table boolean)";
 
-fn write_function(oid: u32, checksum: &str, path: &str) -> Result<(), Failure> {
-    Spi::run_with_args(
-        &format!(
-            "INSERT INTO public._stonescriptdb_gateway_functions AS t
-                 (function_name, signature, param_types, return_type, body_checksum, source_file, argument_types, definition)
-             SELECT {TRACKED_NAME}, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
-                    ARRAY(SELECT pg_catalog.format_type(u, NULL)
-                          FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
-                    pg_catalog.pg_get_function_result(p.oid), $2, $3, {ARGUMENT_TYPES},
-                    pg_catalog.md5(pg_catalog.pg_get_functiondef(p.oid))
-             FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = $1::pg_catalog.oid
-             ON CONFLICT (function_name, param_types) DO UPDATE SET signature = excluded.signature, return_type = excluded.return_type,
-                 body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(),
-                 argument_types = excluded.argument_types, definition = excluded.definition"
-        ),
-        &[i64::from(oid).into(), checksum.into(), path.into()],
-    )
-    .map_err(spi)
-}
+const WRITE_FUNCTIONS: &str = "
+INSERT INTO public._stonescriptdb_gateway_functions AS t
+    (function_name, signature, param_types, return_type, body_checksum, source_file, argument_types)
+SELECT {TRACKED_NAME}, p.proname || '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+       ARRAY(SELECT pg_catalog.format_type(u, NULL) FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i),
+       pg_catalog.pg_get_function_result(p.oid), w.checksum, w.path, {ARGUMENT_TYPES}
+FROM pg_catalog.jsonb_to_recordset($1::text::pg_catalog.jsonb)
+     AS w(schema text, name text, arguments text, checksum text, path text, is_routine boolean)
+JOIN pg_catalog.pg_namespace n ON n.nspname = w.schema
+JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid AND p.proname = w.name
+     AND w.arguments = pg_catalog.array_to_string(ARRAY(SELECT pg_catalog.format_type(u, NULL)
+         FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS a(u, i) ORDER BY i), ', ')
+WHERE w.is_routine
+ON CONFLICT (function_name, param_types) DO UPDATE SET signature = excluded.signature, return_type = excluded.return_type,
+    body_checksum = excluded.body_checksum, source_file = excluded.source_file, deployed_at = pg_catalog.now(),
+    argument_types = excluded.argument_types
+WHERE (t.signature, t.return_type, t.body_checksum, t.source_file, t.argument_types)
+      IS DISTINCT FROM (excluded.signature, excluded.return_type, excluded.body_checksum, excluded.source_file, excluded.argument_types)";
+
+const FORGET_FUNCTIONS: &str = "
+DELETE FROM public._stonescriptdb_gateway_functions t
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.jsonb_to_recordset($1::text::pg_catalog.jsonb) AS w(schema text, name text, arguments text, is_routine boolean)
+    WHERE w.is_routine AND t.function_name = CASE w.schema WHEN 'public' THEN w.name ELSE w.schema || '.' || w.name END
+      AND pg_catalog.array_to_string(t.param_types, ', ') = w.arguments)";
 
 /// A migration counts as applied from the moment its statements ran, in the same transaction.
-pub(super) fn write_migration(file_name: &str, checksum: &str) -> Result<(), Failure> {
+pub(super) fn write_migration(migration: &Migration) -> Result<(), Failure> {
     Spi::run_with_args(
         "INSERT INTO public._stonescriptdb_gateway_migrations (migration_file, checksum) VALUES ($1, $2)",
-        &[file_name.into(), checksum.into()],
+        &[migration.file_name.as_str().into(), migration.checksum.as_str().into()],
     )
     .map_err(spi)
 }
 
-/// Takes a function's row out.
-pub(super) fn forget_function(id: i32) -> Result<(), Failure> {
-    Spi::run_with_args("DELETE FROM public._stonescriptdb_gateway_functions WHERE id = $1", &[id.into()]).map_err(spi)
+/// Records the state that the database is in now: the last thing of a deployment's transaction, for the stamp is of what is before it.
+pub(super) fn write_state(
+    bundle_sha256: &str,
+    declared: &BTreeSet<Key>,
+    deployment_id: Option<&str>,
+) -> Result<(), Failure> {
+    let declared = serde_json::to_string(declared).map_err(|error| Failure::internal(error.to_string()))?;
+    let stamp = catalog::stamp()?;
+    Spi::run_with_args(
+        "INSERT INTO public._stonescriptdb_state (bundle_sha256, stamp, declared, deployment_id)
+         VALUES ($1, $2, $3::pg_catalog.jsonb, $4::pg_catalog.uuid)
+         ON CONFLICT (single) DO UPDATE SET bundle_sha256 = excluded.bundle_sha256, stamp = excluded.stamp, declared = excluded.declared,
+             deployment_id = excluded.deployment_id, deployed_at = pg_catalog.now()",
+        &[bundle_sha256.into(), stamp.into(), declared.into(), deployment_id.into()],
+    )
+    .map_err(spi)
 }
 
-/// For the changelog: where something came from.
-pub(super) fn from_file(path: &str) -> serde_json::Value {
-    json!({"file": path})
+/// In a copy of a template: what it records as deployed was deployed now.
+pub(super) fn date_anew(deployment_id: &str) -> Result<(), Failure> {
+    for (table, column) in [
+        ("_stonescriptdb_gateway_migrations", "applied_at"),
+        ("_stonescriptdb_gateway_types", "deployed_at"),
+        ("_stonescriptdb_gateway_tables", "deployed_at"),
+        ("_stonescriptdb_gateway_functions", "deployed_at"),
+    ] {
+        Spi::run(&format!("UPDATE public.{table} SET {column} = pg_catalog.now()")).map_err(spi)?;
+    }
+    Spi::run_with_args(
+        "UPDATE public._stonescriptdb_state SET deployed_at = pg_catalog.now(), deployment_id = $1::pg_catalog.uuid",
+        &[deployment_id.into()],
+    )
+    .map_err(spi)
+}
+
+/// Writes what was done to the changelog, a row per statement.
+pub(super) fn write_changelog(request: &DeployRequest, report: &DeployReport) -> Result<(), Failure> {
+    let steps = serde_json::to_string(&report.plan).map_err(|error| Failure::internal(error.to_string()))?;
+    Spi::run_with_args(
+        "INSERT INTO public._stonescriptdb_gateway_changelog (change_type, object_name, change_detail, forced, deployment_id)
+         SELECT CASE WHEN step ->> 'migration' IS NULL THEN 'schema_change' ELSE 'migration_applied' END,
+                step ->> 'object', step - 'seq' - 'object', $2, $3::pg_catalog.uuid
+         FROM pg_catalog.jsonb_array_elements($1::text::pg_catalog.jsonb) WITH ORDINALITY AS s(step, place) ORDER BY place",
+        &[steps.into(), request.options.force.into(), request.deployment_id.as_str().into()],
+    )
+    .map_err(spi)
 }

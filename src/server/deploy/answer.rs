@@ -50,7 +50,13 @@ impl Done {
                 put("seeders", json!(seeders));
             }
             DeployMode::Migrate => {
-                put("status", json!(if self.dry_run { "planned" } else { "completed" }));
+                let unfinished = reports.iter().any(|report| report.unfinished);
+                let status = match (self.dry_run, unfinished) {
+                    (true, _) => "planned",
+                    (false, true) => "completed_with_warnings",
+                    (false, false) => "completed",
+                };
+                put("status", json!(status));
                 let updated: Vec<&str> = self
                     .outcomes
                     .iter()
@@ -64,6 +70,15 @@ impl Done {
                 put("verification", verification(&reports));
                 put("databases", self.outcomes.iter().map(outcome_json).collect());
             }
+        }
+        if self.dry_run {
+            let steps: Vec<_> = reports.iter().flat_map(|report| &report.plan).collect();
+            put("plan", json!(steps));
+        }
+        if let [report] = reports.as_slice() {
+            put("plan_fingerprint", json!(report.plan_fingerprint));
+            put("from_fingerprint", json!(report.from_fingerprint));
+            put("to_fingerprint", json!(report.to_fingerprint));
         }
         put("schema_validation", validation(&reports));
         put("warnings", json!(warnings));
@@ -110,6 +125,7 @@ fn verification(reports: &[&DeployReport]) -> Value {
 fn outcome_json(outcome: &DatabaseOutcome) -> Value {
     let (status, failure) = match &outcome.result {
         None => ("skipped", None),
+        Some(Ok(report)) if report.unfinished => ("completed_with_warnings", None),
         Some(Ok(_)) => ("completed", None),
         Some(Err(failure)) => ("failed", Some(error::to_json(failure, None))),
     };

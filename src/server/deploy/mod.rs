@@ -1,6 +1,7 @@
 //! Deployments from above: one at a time per database, prepared and recorded in the control database, carried out by executors.
 
 mod answer;
+mod template;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DatabaseOutcome, DatabaseRow, DeployMode, DeployOptions, DeployReport, DeployRequest,
-    ErrorCode, ExecutorRequest, Failure, Finish, MAIN_TENANT, Prepare, Prepared, PreparedDatabase,
+    AdoptRequest, Asked, ControlRequest, DatabaseOutcome, DatabaseRow, DeployAnswer, DeployMode, DeployOptions,
+    DeployReport, DeployRequest, DriftRow, ErrorCode, ExecutorRequest, Failure, Finish, MAIN_TENANT, Prepare, Prepared,
+    PreparedDatabase, Refused, Start,
 };
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
@@ -75,6 +77,7 @@ async fn enter(app: &App, database: &str, deployment_id: &str) -> Result<Pass, F
 }
 
 pub(super) use answer::partial_body;
+use template::Bundles;
 
 /// What came of it.
 pub(super) struct Done {
@@ -97,27 +100,45 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
     let deployment_id = uuid::Uuid::now_v7().to_string();
     let mode = deployment.mode;
     let dry_run = deployment.options.dry_run;
-    let platform = match (deployment.platform, &deployment.archive) {
+    let platform = match (&deployment.platform, &deployment.archive) {
         (None, Some(archive)) => {
             let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.clone() });
             broker::request(app, &control_target(app), &identify).await?
         }
-        (platform, _) => platform,
+        (platform, _) => platform.clone(),
     };
     let gate = gate_name(platform.as_deref(), deployment.tenant.as_deref());
     let pass = enter(app, &gate, &deployment_id).await?;
     let prepare = Prepare {
         mode,
         archive: deployment.archive.clone(),
-        platform,
-        tenant: deployment.tenant,
+        platform: platform.clone(),
+        tenant: deployment.tenant.clone(),
         must_be_new: deployment.must_be_new,
         options: deployment.options.clone(),
-        asked: deployment.asked,
+        asked: deployment.asked.clone(),
         deployment_id: deployment_id.clone(),
     };
-    let (prepared, unfinished) = prepare_to_the_end(app, prepare, pass).await?;
-    let archive = deployment.archive.or_else(|| prepared.stored_archive.clone());
+    let (prepared, unfinished) = match prepare_to_the_end(app, prepare, pass).await {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            let refused = Refused {
+                deployment_id: deployment_id.clone(),
+                mode,
+                platform: platform.unwrap_or_default(),
+                tenant: deployment.tenant,
+                options: deployment.options,
+                asked: deployment.asked,
+                failure: failure.clone(),
+            };
+            let record = ExecutorRequest::Control(ControlRequest::Refused(refused));
+            if let Err(second) = broker::request::<()>(app, &control_target(app), &record).await {
+                app.main.log(format!("a refused deployment could not be recorded: {}", second.message));
+            }
+            return Err(Failure { deployment_id: Some(deployment_id), ..failure });
+        }
+    };
+    let bundles = Bundles::new(app, &prepared, deployment.archive);
     let mut outcomes = Vec::new();
     let mut stopped = false;
     for database in &prepared.databases {
@@ -130,18 +151,18 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
                 true => Ok(None),
                 false => enter(app, &database.name, &deployment_id).await.map(Some),
             };
+            let task = OneDatabase {
+                app,
+                prepared: &prepared,
+                bundles: &bundles,
+                database,
+                mode,
+                options: &deployment.options,
+                deployment_id: &deployment_id,
+            };
             Some(match pass {
                 Ok(_pass) => {
-                    one_database(
-                        app,
-                        &prepared,
-                        database,
-                        archive.as_deref(),
-                        mode,
-                        &deployment.options,
-                        &deployment_id,
-                    )
-                    .await
+                    task.run().await.map_err(|failure| Failure { database: Some(database.name.clone()), ..failure })
                 }
                 Err(failure) => Err(failure),
             })
@@ -150,16 +171,19 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
         outcomes.push(DatabaseOutcome {
             database: database.name.clone(),
             created: database.created,
+            bundle_sha256: database.bundle.and_then(|place| prepared.bundles.get(place)).map(|b| b.key.sha256.clone()),
             result,
             duration_ms: begun.elapsed().as_secs_f64() * 1000.0,
         });
     }
-    unfinished.finish(outcomes.clone(), prepared.bundle_sha256.clone(), dry_run).await?;
+    drop(bundles);
+    unfinished.finish(outcomes.clone(), dry_run).await?;
+    template::sweep(app, &prepared.platform);
     Ok(Done { mode, deployment_id, warnings: prepared.warnings, outcomes, dry_run, started })
 }
 
-/// The first half. It may create a database, so it is not cancelled halfway: it runs in a task of its own, and if nobody waits for its
-/// result any more, what it made is taken back.
+/// The first half, in a task of its own: it is not cancelled halfway, and if nobody waits for its result any more, what it made is taken
+/// back.
 async fn prepare_to_the_end(app: &Arc<App>, prepare: Prepare, pass: Pass) -> Result<(Prepared, Unfinished), Failure> {
     let app = app.clone();
     let task = tokio::spawn(async move {
@@ -184,52 +208,108 @@ fn control_target(app: &App) -> Arc<Target> {
     Arc::new(Target { database: app.settings().database.as_str().into(), role: None })
 }
 
-async fn one_database(
-    app: &App,
-    prepared: &Prepared,
-    database: &PreparedDatabase,
-    archive: Option<&[u8]>,
+/// What is done in one database.
+struct OneDatabase<'a> {
+    app: &'a Arc<App>,
+    prepared: &'a Prepared,
+    bundles: &'a Bundles<'a>,
+    database: &'a PreparedDatabase,
     mode: DeployMode,
-    options: &DeployOptions,
-    deployment_id: &str,
-) -> Result<DeployReport, Failure> {
-    let Some(archive) = archive else { return Ok(DeployReport::default()) };
-    let name: Arc<str> = database.name.as_str().into();
-    let elevated = Arc::new(Target { database: name.clone(), role: None });
-    let owner = Arc::new(Target { database: name, role: Some(prepared.owner_role.as_str().into()) });
-    let mut installed = Vec::new();
-    if !prepared.elevated_extensions.is_empty() && !options.dry_run {
-        let request = ExecutorRequest::InstallExtensions(prepared.elevated_extensions.clone());
-        installed = broker::request::<Vec<String>>(app, &elevated, &request)
-            .await
-            .map_err(|failure| Failure { database: Some(database.name.clone()), ..failure })?;
-    }
-    let request = ExecutorRequest::Deploy(DeployRequest {
-        archive: archive.to_vec(),
-        mode,
-        fresh: database.created,
-        call_role: prepared.call_role.clone(),
-        options: options.clone(),
-        deployment_id: deployment_id.to_owned(),
-    });
-    let result = broker::request::<DeployReport>(app, &owner, &request).await;
-    match result {
-        Ok(mut report) => {
-            report.extensions_installed += u32::try_from(installed.len()).unwrap_or(u32::MAX);
-            Ok(report)
-        }
-        Err(failure) => {
-            if !installed.is_empty() && !database.created {
-                let taken_back: Result<(), Failure> =
-                    broker::request(app, &elevated, &ExecutorRequest::DropExtensions(installed)).await;
-                if let Err(error) = taken_back {
-                    app.main.log(format!(
-                        "an extension could not be dropped again in \"{}\": {}",
-                        database.name, error.message
-                    ));
-                }
+    options: &'a DeployOptions,
+    deployment_id: &'a str,
+}
+
+impl OneDatabase<'_> {
+    async fn run(&self) -> Result<DeployReport, Failure> {
+        let Some(place) = self.database.bundle else { return Ok(DeployReport::default()) };
+        let start = match (self.database.created, self.database.adopted) {
+            (true, _) => self.bundles.create_database(place, &self.database.name).await?,
+            (false, true) => {
+                // Proved before the database is touched.
+                self.bundles.proved(place).await?;
+                self.adopt().await?;
+                Start::Existing
             }
-            Err(Failure { database: Some(database.name.clone()), ..failure })
+            (false, false) => Start::Existing,
+        };
+        let proved = self.bundles.proved(place).await?;
+        let mut request = DeployRequest {
+            bundle_sha256: self.bundles.key(place).sha256,
+            archive: (start == Start::Cloned).then(|| self.bundles.archive(place)),
+            proof: None,
+            seeds: proved.seeds.clone(),
+            summary: proved.summary,
+            fingerprint: proved.fingerprint.clone(),
+            mode: self.mode,
+            start,
+            call_role: self.prepared.call_role.clone(),
+            options: self.options.clone(),
+            deployment_id: self.deployment_id.to_owned(),
+        };
+        let owner = self.target(Some(&self.prepared.owner_role));
+        // Whether there is anything to do is asked first: the proof is large.
+        if !self.options.verify && start != Start::Empty {
+            let ask = ExecutorRequest::Deploy(request);
+            if let DeployAnswer::Done(report) = broker::request(self.app, &owner, &ask).await? {
+                return Ok(*report);
+            }
+            let ExecutorRequest::Deploy(asked) = ask else { return Err(Failure::internal("a request has changed")) };
+            request = asked;
+        }
+        request.archive = Some(self.bundles.archive(place));
+        request.proof = Some(self.bundles.proof(place).await?);
+        let installed = self.install_extensions(place).await?;
+        let answer = broker::request::<DeployAnswer>(self.app, &owner, &ExecutorRequest::Deploy(request)).await;
+        match answer {
+            Ok(DeployAnswer::Done(mut report)) => {
+                report.extensions_installed += u32::try_from(installed.len()).unwrap_or(u32::MAX);
+                Ok(*report)
+            }
+            Ok(DeployAnswer::NeedsProof) => Err(Failure::internal("a proof was sent and is asked for")),
+            Err(failure) => {
+                self.take_back(installed).await;
+                Err(failure)
+            }
+        }
+    }
+
+    fn target(&self, role: Option<&str>) -> Arc<Target> {
+        Arc::new(Target { database: self.database.name.as_str().into(), role: role.map(Into::into) })
+    }
+
+    /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one.
+    async fn adopt(&self) -> Result<(), Failure> {
+        let adopt = AdoptRequest {
+            owner_role: self.prepared.owner_role.clone(),
+            call_role: self.prepared.call_role.clone(),
+        };
+        broker::request::<()>(self.app, &self.target(None), &ExecutorRequest::Adopt(adopt)).await?;
+        let take = ControlRequest::AdoptDatabase {
+            database: self.database.name.clone(),
+            owner_role: self.prepared.owner_role.clone(),
+            call_role: self.prepared.call_role.clone(),
+        };
+        broker::request(self.app, &control_target(self.app), &ExecutorRequest::Control(take)).await
+    }
+
+    async fn install_extensions(&self, place: usize) -> Result<Vec<String>, Failure> {
+        let wanted = self.bundles.elevated_extensions(place);
+        if wanted.is_empty() || self.options.dry_run {
+            return Ok(Vec::new());
+        }
+        broker::request(self.app, &self.target(None), &ExecutorRequest::InstallExtensions(wanted)).await
+    }
+
+    async fn take_back(&self, installed: Vec<String>) {
+        if installed.is_empty() || self.database.created {
+            return;
+        }
+        let request = ExecutorRequest::DropExtensions(installed);
+        if let Err(error) = broker::request::<()>(self.app, &self.target(None), &request).await {
+            self.app.main.log(format!(
+                "an extension could not be dropped again in \"{}\": {}",
+                self.database.name, error.message
+            ));
         }
     }
 }
@@ -246,20 +326,18 @@ struct Unfinished {
 }
 
 impl Unfinished {
-    async fn finish(
-        mut self,
-        outcomes: Vec<DatabaseOutcome>,
-        bundle_sha256: Option<String>,
-        dry_run: bool,
-    ) -> Result<(), Failure> {
+    async fn finish(mut self, outcomes: Vec<DatabaseOutcome>, dry_run: bool) -> Result<(), Failure> {
+        let unfinished =
+            |outcome: &DatabaseOutcome| matches!(&outcome.result, Some(Ok(report)) if report.unfinished);
         let state = match () {
             () if dry_run => "planned",
-            () if outcomes.iter().all(|outcome| matches!(outcome.result, Some(Ok(_)))) => "completed",
+            () if outcomes.iter().all(|outcome| matches!(outcome.result, Some(Ok(_)))) => {
+                if outcomes.iter().any(unfinished) { "completed_with_warnings" } else { "completed" }
+            }
             () if outcomes.iter().any(|outcome| matches!(outcome.result, Some(Ok(_)))) => "partial",
             () => "failed",
         };
-        let finish =
-            Finish { deployment_id: self.deployment_id.clone(), state: state.to_owned(), bundle_sha256, outcomes };
+        let finish = Finish { deployment_id: self.deployment_id.clone(), state: state.to_owned(), outcomes };
         // What is done is done: from here on nobody who leaves can make it undone.
         self.open = false;
         let (app, pass) = (self.app.clone(), self.pass.take());
@@ -283,6 +361,7 @@ impl Drop for Unfinished {
             .map(|database| DatabaseOutcome {
                 database: database.name.clone(),
                 created: database.created,
+                bundle_sha256: None,
                 result: Some(Err(Failure::new(ErrorCode::QueryFailed, "the deployment was cancelled"))),
                 duration_ms: 0.0,
             })
@@ -290,7 +369,6 @@ impl Drop for Unfinished {
         let finish = Finish {
             deployment_id: std::mem::take(&mut self.deployment_id),
             state: "cancelled".to_owned(),
-            bundle_sha256: None,
             outcomes,
         };
         let app = self.app.clone();
@@ -378,6 +456,24 @@ pub(super) async fn drop_tenant(app: &Arc<App>, platform: &str, tenant: &str, co
     drop(hold);
     app.main.read_registry().await;
     result.map(|()| json!({"status": "dropped", "database": database}))
+}
+
+/// `check` and the view `drift`: how databases differ from their bundles.
+pub(super) async fn check(app: &App, platform: Option<&str>, tenant: Option<&str>) -> Result<Value, Failure> {
+    let registry = app.registry();
+    let mut rows = Vec::new();
+    for (name, tenant, owner) in registry.owned(platform, tenant)? {
+        let load = ControlRequest::LoadProofOf { database: owner.database.to_string() };
+        let proof: Option<String> =
+            broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
+        let Some(proof) = proof else { continue };
+        let found = broker::request::<Vec<DriftRow>>(app, &owner, &ExecutorRequest::Check { proof }).await?;
+        rows.extend(found.into_iter().map(|row| {
+            json!({"platform": name, "tenant_id": tenant, "database": &*owner.database, "kind": row.kind, "object": row.object,
+                   "deviation": row.deviation, "detail": row.detail})
+        }));
+    }
+    Ok(Value::from(rows))
 }
 
 /// After a start: what an interrupted deployment left half built is dropped.

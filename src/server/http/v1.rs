@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stonescriptdb_protocol::{DeployMode, DeployOptions, ErrorCode, Failure};
+use stonescriptdb_protocol::{DeployMode, DeployOptions, ErrorCode, Failure, MissingRows};
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
@@ -116,7 +116,21 @@ fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
         allow: allow.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
         dry_run: mode == DeployMode::Migrate && form.flag("dry_run")?,
         continue_on_error,
+        verify: form.flag("verify")?,
+        seeders: missing_rows(form.text("seeders"))?,
+        plan: form.text("plan").map(str::to_owned),
     })
+}
+
+fn missing_rows(value: Option<&str>) -> Result<MissingRows, Failure> {
+    match value {
+        None | Some("check") => Ok(MissingRows::Refuse),
+        Some("insert_missing") => Ok(MissingRows::Insert),
+        Some(other) => Err(invalid(format!(
+            "the field seeders is check or insert_missing, not \"{}\"",
+            body::shortened(other)
+        ))),
+    }
 }
 
 pub(super) fn missing(field: &str) -> Failure {

@@ -6,17 +6,19 @@
 
 mod body;
 mod key;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 pub use body::{
-    Aggregated, Attribute, Body, Column, Constraint, ConstraintType, DefaultPrivileges, Domain, DomainCheck, Enum, Extension,
-    Generated, Identity, Index, MaterializedView, Partition, Policy, Range, Routine, RoutineKind, RowSecurity, Sequence,
-    Statistics, Switch, Table, View, ViewColumn,
+    Aggregated, Attribute, Body, Column, Constraint, ConstraintType, DefaultPrivileges, Domain, DomainCheck, Enum,
+    Extension, Generated, Identity, Index, MaterializedView, Partition, Policy, Range, Routine, RoutineKind,
+    RowSecurity, Sequence, Statistics, Switch, Table, View, ViewColumn,
 };
 pub use key::{Key, Kind};
+pub use read::ModelError;
 
 /// A right on an object, as `aclexplode` gives it. The grantor is left out.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

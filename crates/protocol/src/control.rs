@@ -1,0 +1,225 @@
+//! Messages about the control database: the registry, roles, templates and records of deployments.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeployMode, DeployOptions, DeployReport, ExtensionSpec, Failure, Proved};
+
+/// Who asked, for the record.
+#[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The database role, or `http`.
+    pub by: String,
+    /// The client's address, where there is one.
+    pub from: Option<String>,
+    /// The request's id.
+    pub request_id: String,
+}
+
+/// Work in the control database, done by a control executor as superuser. It never runs a platform's SQL.
+#[derive(Serialize, Deserialize, Debug)]
+pub enum ControlRequest {
+    /// The platform that a bundle's manifest names. Answer: `Option<String>`.
+    Identify {
+        /// The bundle.
+        archive: Vec<u8>,
+    },
+    /// Reads and checks a bundle, settles names, makes roles and registry rows. Answer: [`Prepared`].
+    Prepare(Prepare),
+    /// Creates the empty database in which a bundle is proved, unless its template is there. Answer: [`Template`].
+    EnsureTemplate(TemplateKey),
+    /// Stores a proof and closes the template to everybody. Answer: unit.
+    SealTemplate {
+        /// Which.
+        template: TemplateKey,
+        /// What was proved in it.
+        proved: Proved,
+    },
+    /// Drops a template that proved nothing or that nobody needs. Answer: unit.
+    DropTemplate(TemplateKey),
+    /// The templates of a platform that nobody needs any more. Answer: `Vec<TemplateKey>`.
+    UnusedTemplates {
+        /// The platform.
+        platform: String,
+    },
+    /// The proof of a bundle, as JSON. Answer: `Option<String>`.
+    LoadProof(TemplateKey),
+    /// The proof of the bundle that a database is in the state of. Answer: `Option<String>`.
+    LoadProofOf {
+        /// The database.
+        database: String,
+    },
+    /// Creates a tenant's database. Answer: unit.
+    CreateDatabase {
+        /// Its name.
+        database: String,
+        /// The template that it is a copy of; without one it is empty.
+        template: Option<String>,
+        /// The role that owns it.
+        owner_role: String,
+        /// The role that calls run as.
+        call_role: String,
+    },
+    /// Makes a database that a standalone gateway deployed one of the registry's. Answer: unit.
+    AdoptDatabase {
+        /// Its name.
+        database: String,
+        /// The role that is to own it.
+        owner_role: String,
+        /// The role that calls run as.
+        call_role: String,
+    },
+    /// Records a deployment that was refused before any database was touched. Answer: unit.
+    Refused(Refused),
+    /// Records how a deployment ended; drops databases that were made for it and did not get anywhere. Answer: unit.
+    Finish(Finish),
+    /// Drops a tenant's database and its registry row. Answer: unit.
+    DropTenant {
+        /// The database.
+        database: String,
+    },
+    /// The databases of a platform. Answer: `Vec<DatabaseRow>`.
+    ListDatabases {
+        /// The platform as registered.
+        platform: String,
+    },
+    /// After a start: drops what an interrupted deployment left half built. Answer: the names dropped.
+    Reconcile,
+}
+
+/// A database of a platform.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct DatabaseRow {
+    /// Its name.
+    pub name: String,
+    /// The tenant as registered.
+    pub tenant: String,
+    /// Its size on disk, in megabytes (2^20 bytes).
+    pub size_mb: f64,
+}
+
+/// The first half of a deployment.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Prepare {
+    /// Register or migrate.
+    pub mode: DeployMode,
+    /// The bundle; `None` takes the platform's newest one, if there is one.
+    pub archive: Option<Vec<u8>>,
+    /// The platform; `None` is what the bundle's manifest says.
+    pub platform: Option<String>,
+    /// The tenant as sent.
+    pub tenant: Option<String>,
+    /// The database must not exist yet.
+    pub must_be_new: bool,
+    /// What is allowed.
+    pub options: DeployOptions,
+    /// Who asked.
+    pub asked: Asked,
+    /// The deployment's id, chosen by the server.
+    pub deployment_id: String,
+}
+
+/// What is known after the first half.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Prepared {
+    /// The platform as it was registered.
+    pub platform: String,
+    /// The role that owns its databases.
+    pub owner_role: String,
+    /// The role that calls run as.
+    pub call_role: String,
+    /// The bundles to deploy: more than one where the request's leaves out kinds of files that its databases have from different others.
+    pub bundles: Vec<PreparedBundle>,
+    /// The databases to deploy to, in order.
+    pub databases: Vec<PreparedDatabase>,
+    /// Remarks on the bundle.
+    pub warnings: Vec<String>,
+}
+
+/// A bundle, by platform and content.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct TemplateKey {
+    /// The platform as it was registered.
+    pub platform: String,
+    /// SHA-256 of the bundle's bytes, in hex.
+    pub sha256: String,
+}
+
+/// A bundle's template.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The database.
+    pub database: String,
+    /// Its bundle was proved in it.
+    pub is_ready: bool,
+}
+
+/// A bundle of a deployment.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct PreparedBundle {
+    /// Which.
+    pub key: TemplateKey,
+    /// Its bytes, where they are not those of the request.
+    pub archive: Option<Vec<u8>>,
+    /// What was proved of it, if it was; without the proof itself.
+    pub proved: Option<Proved>,
+    /// Extensions that only a superuser may install, and that are allowed.
+    pub elevated_extensions: Vec<ExtensionSpec>,
+}
+
+/// One database of a deployment.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct PreparedDatabase {
+    /// Its name.
+    pub name: String,
+    /// It is to be created for this deployment.
+    pub created: bool,
+    /// It is there, and a standalone gateway deployed it.
+    pub adopted: bool,
+    /// Its bundle, by its place in [`Prepared::bundles`]; none where there is nothing to deploy.
+    pub bundle: Option<usize>,
+}
+
+/// A deployment that was refused.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Refused {
+    /// Its id.
+    pub deployment_id: String,
+    /// Register or migrate.
+    pub mode: DeployMode,
+    /// The platform as it was sent.
+    pub platform: String,
+    /// The tenant as it was sent.
+    pub tenant: Option<String>,
+    /// What was allowed.
+    pub options: DeployOptions,
+    /// Who asked.
+    pub asked: Asked,
+    /// Why.
+    pub failure: Failure,
+}
+
+/// The second half of a deployment: the record of it.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Finish {
+    /// Which.
+    pub deployment_id: String,
+    /// `completed`, `failed`, …
+    pub state: String,
+    /// Database by database.
+    pub outcomes: Vec<DatabaseOutcome>,
+}
+
+/// How it went in one database.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct DatabaseOutcome {
+    /// The database.
+    pub database: String,
+    /// It was created for this deployment.
+    pub created: bool,
+    /// The bundle that it was to get.
+    pub bundle_sha256: Option<String>,
+    /// `None` is a database that was left alone because an earlier one failed.
+    pub result: Option<Result<DeployReport, Failure>>,
+    /// Milliseconds it took.
+    pub duration_ms: f64,
+}

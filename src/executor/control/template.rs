@@ -1,0 +1,228 @@
+//! Templates: databases in which bundles were built from nothing, kept closed to make tenants from.
+
+use pgrx::Spi;
+use stonescriptdb_protocol::{ErrorCode, Failure, Proved, Template, TemplateKey};
+
+use super::{execute, registry, roles, spi};
+use crate::postgres::{quote_identifier, toplevel, transaction};
+
+const PREFIX: &str = "stonescriptdb_template_";
+/// NAMEDATALEN less the zero.
+const MAX_NAME: usize = 63;
+/// Characters of the checksum in a template's name.
+const MARK: usize = 16;
+
+/// A template's name: the platform, as far as there is room, and a checksum of platform and bundle.
+fn name(key: &TemplateKey) -> String {
+    use sha2::Digest;
+    let platform = stonescriptdb_protocol::sanitise(&key.platform);
+    let digest = sha2::Sha256::digest(format!("{platform}\n{}", key.sha256));
+    let mark: String = digest.iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+    let kept: String = platform.chars().take(MAX_NAME - PREFIX.len() - MARK - 1).collect();
+    format!("{PREFIX}{kept}_{mark}")
+}
+
+/// Creates the database in which a bundle is to be proved, empty, if its template is not there and ready.
+///
+/// # Errors
+/// `name_collision` if a database of that name is somebody else's.
+pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
+    let database = name(key);
+    let (is_ready, leftover, owner, call) = transaction(|| {
+        let owner_and_call = registry::roles_of(&key.platform)?;
+        let is_ready = Spi::get_one_with_args::<bool>(
+            "SELECT EXISTS (SELECT FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
+                            WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
+            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        )
+        .map_err(spi)?;
+        let owner_of_leftover = Spi::get_one_with_args::<String>(
+            "SELECT (SELECT r.rolname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba WHERE c.datname = $1)",
+            &[database.as_str().into()],
+        )
+        .map_err(spi)?;
+        let (owner, call) = owner_and_call;
+        Ok::<_, Failure>((is_ready == Some(true), owner_of_leftover, owner, call))
+    })?;
+    if is_ready {
+        return Ok(Template { database, is_ready });
+    }
+    match leftover {
+        None => {}
+        Some(role) if role == owner => drop_database(&database)?,
+        Some(_) => {
+            return Err(Failure::new(
+                ErrorCode::NameCollision,
+                format!("a database \"{database}\" exists that stonescriptdb did not create"),
+            )
+            .hint("It has the name of a template: rename or drop it."));
+        }
+    }
+    transaction(|| {
+        execute(
+            "INSERT INTO stonescriptdb.template (platform, sha256, database, state) VALUES ($1, $2, $3, 'building')
+             ON CONFLICT (platform, sha256) DO UPDATE SET state = 'building', datid = NULL",
+            &[key.platform.as_str().into(), key.sha256.as_str().into(), database.as_str().into()],
+        )
+    })?;
+    toplevel::create_database(&database, &owner, "template0")?;
+    transaction(|| {
+        execute(
+            "UPDATE stonescriptdb.template SET datid = (SELECT oid FROM pg_database WHERE datname = $1) WHERE database = $1",
+            &[database.as_str().into()],
+        )?;
+        roles::close_database(&database, &owner, &call)
+    })?;
+    Ok(Template { database, is_ready: false })
+}
+
+/// Stores what was proved and closes the template to everybody.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
+    let json = |value: serde_json::Result<String>| value.map_err(|error| Failure::internal(error.to_string()));
+    let summary = json(serde_json::to_string(&proved.summary))?;
+    transaction(|| {
+        execute(
+            "UPDATE stonescriptdb.bundle SET proof = $3, seeds = $4, summary = $5::jsonb, clonable = $6, fingerprint = $7,
+                 proved_at = clock_timestamp()
+             WHERE platform = $1 AND sha256 = $2",
+            &[
+                key.platform.as_str().into(),
+                key.sha256.as_str().into(),
+                proved.proof.as_str().into(),
+                proved.seeds.as_str().into(),
+                summary.as_str().into(),
+                proved.clonable.into(),
+                proved.fingerprint.as_str().into(),
+            ],
+        )?;
+        execute(
+            "UPDATE stonescriptdb.template SET state = 'ready' WHERE platform = $1 AND sha256 = $2",
+            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        )?;
+        execute(
+            &format!(
+                "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true",
+                quote_identifier(&name(key))
+            ),
+            &[],
+        )
+    })
+}
+
+/// Drops a template and forgets it.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn drop(key: &TemplateKey) -> Result<(), Failure> {
+    let is_known = transaction(|| {
+        Spi::get_one_with_args::<bool>(
+            "SELECT EXISTS (SELECT FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2)",
+            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        )
+        .map_err(|error| Failure::from(spi(error)))
+    })?;
+    if is_known != Some(true) {
+        return Ok(());
+    }
+    drop_database(&name(key))?;
+    transaction(|| {
+        execute(
+            "DELETE FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2",
+            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        )
+    })
+}
+
+fn drop_database(database: &str) -> Result<(), Failure> {
+    transaction(|| {
+        let is_template = Spi::get_one_with_args::<bool>(
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)",
+            &[database.into()],
+        )
+        .map_err(spi)?;
+        if is_template == Some(true) {
+            execute(&format!("ALTER DATABASE {} WITH IS_TEMPLATE false", quote_identifier(database)), &[])?;
+        }
+        Ok::<_, Failure>(())
+    })?;
+    Ok(toplevel::drop_database(database)?)
+}
+
+/// Templates that were superseded: of bundles that no tenant is in the state of, that are not the last one deployed, nor the last proved.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn unused(platform: &str) -> Result<Vec<TemplateKey>, Failure> {
+    transaction(|| {
+        keys(
+            "SELECT t.platform, t.sha256 FROM stonescriptdb.template t JOIN stonescriptdb.bundle b USING (platform, sha256)
+             WHERE t.platform = $1 AND t.state = 'ready'
+               AND NOT EXISTS (SELECT FROM stonescriptdb.database d WHERE d.platform = t.platform AND d.bundle_sha256 = t.sha256)
+               AND b.deployed_at IS DISTINCT FROM
+                   (SELECT max(x.deployed_at) FROM stonescriptdb.bundle x WHERE x.platform = t.platform)
+               AND b.proved_at IS DISTINCT FROM
+                   (SELECT max(x.proved_at) FROM stonescriptdb.bundle x WHERE x.platform = t.platform)",
+            platform,
+        )
+    })
+}
+
+/// After a start: templates that were being built are of no use.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
+    let unfinished = transaction(|| {
+        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL").map_err(spi)?;
+        if there != Some(true) {
+            return Ok(Vec::new());
+        }
+        keys("SELECT platform, sha256 FROM stonescriptdb.template WHERE state = 'building' AND $1 = ''", "")
+    })?;
+    unfinished.iter().map(|key| drop(key).map(|()| name(key))).collect()
+}
+
+fn keys(query: &str, argument: &str) -> Result<Vec<TemplateKey>, Failure> {
+    Spi::connect(|client| {
+        let rows = client.select(query, None, &[argument.into()]).map_err(spi)?;
+        rows.map(|row| {
+            Ok(TemplateKey {
+                platform: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+                sha256: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
+            })
+        })
+        .collect()
+    })
+}
+
+/// The proof of a bundle.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn proof(key: &TemplateKey) -> Result<Option<String>, Failure> {
+    transaction(|| {
+        Spi::get_one_with_args::<String>(
+            "SELECT (SELECT proof FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2)",
+            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        )
+        .map_err(|error| spi(error).into())
+    })
+}
+
+/// The proof of the bundle whose state a database is in.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn proof_of_database(database: &str) -> Result<Option<String>, Failure> {
+    transaction(|| {
+        Spi::get_one_with_args::<String>(
+            "SELECT (SELECT b.proof FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
+                     JOIN stonescriptdb.bundle b ON b.platform = d.platform AND b.sha256 = d.bundle_sha256 WHERE c.datname = $1)",
+            &[database.into()],
+        )
+        .map_err(|error| spi(error).into())
+    })
+}

@@ -1,0 +1,110 @@
+//! Carrying out a plan's statements inside the deployment's transaction.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use pgrx::Spi;
+use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
+use stonescriptdb_schema::{Hazard, Key, Kind, Model, Stage, Step};
+
+use super::proof::Places;
+use super::{catalog, functions, spi, step_limits};
+use crate::error::from_postgres;
+use crate::postgres::{PgError, Script, ScriptError, session};
+use crate::settings;
+
+/// Runs the steps of the transaction, in order; gives them as they are recorded.
+///
+/// # Errors
+/// `migration_failed` or, for routines and views, `function_deploy_failed`, with the place where the object is defined.
+pub(super) fn run(steps: &[Step], places: &Places<'_>) -> Result<Vec<PlannedStep>, Failure> {
+    catalog::with_empty_search_path(|| {
+        steps
+            .iter()
+            .filter(|step| step.stage == Stage::Within)
+            .map(|step| {
+                let begun = Instant::now();
+                run_one(step).map_err(|error| failed(step, error, places))?;
+                Ok(PlannedStep { duration_ms: Some(begun.elapsed().as_secs_f64() * 1000.0), ..planned(step) })
+            })
+            .collect()
+    })
+}
+
+/// Runs one step.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn run_one(step: &Step) -> Result<(), PgError> {
+    let script = Script::parse(&step.sql).map_err(|error: ScriptError| error.error)?;
+    script.statements.iter().try_for_each(|statement| {
+        session::with_timeout(settings::deploy_statement_timeout_ms(), || script.run(statement))
+            .map(drop)
+            .map_err(|error| error.error)
+    })
+}
+
+/// A step's failure, with the place where its object is defined and the statement that was run.
+pub(super) fn failed(step: &Step, error: PgError, places: &Places<'_>) -> Failure {
+    let code = match step.object.kind {
+        Kind::Routine | Kind::View | Kind::MaterializedView => ErrorCode::FunctionDeployFailed,
+        _ => ErrorCode::MigrationFailed,
+    };
+    let statement = format!("statement of the plan: {}", step.sql);
+    let context = match error.context.clone() {
+        Some(context) => format!("{context}\n{statement}"),
+        None => statement,
+    };
+    let failure = Failure { context: Some(context), ..from_postgres(code, error) };
+    match places.find(&step.object) {
+        Some(place) => failure.at(&place.path, Some(place.line)),
+        None => failure,
+    }
+}
+
+/// A step as a plan shows it.
+pub(super) fn planned(step: &Step) -> PlannedStep {
+    let (lock_timeout, statement_timeout) = step_limits();
+    PlannedStep {
+        seq: 0,
+        object: step.object.to_string(),
+        class: step.safety.word().to_owned(),
+        hazards: step.hazards.iter().map(|hazard: &Hazard| hazard.word().to_owned()).collect(),
+        sql: step.sql.clone(),
+        transactional: step.stage == Stage::Within,
+        lock_timeout,
+        statement_timeout,
+        migration: None,
+        duration_ms: None,
+    }
+}
+
+/// Has the bodies of the routines that were made just now checked, as CREATE FUNCTION would have done had everything been there that
+/// they name.
+///
+/// # Errors
+/// `function_deploy_failed` with file and line.
+pub(super) fn validate(steps: &[Step], model: &Model, places: &Places<'_>) -> Result<(), Failure> {
+    let made: BTreeSet<&Key> =
+        steps.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
+    let oids: Vec<(&Key, u32)> = made
+        .into_iter()
+        .filter_map(|key| Some((key, model.get(key)?.notes.address?.object)))
+        .collect();
+    if oids.is_empty() {
+        return Ok(());
+    }
+    Spi::run("SET LOCAL check_function_bodies = on").map_err(spi)?;
+    let numbers: Vec<i64> = oids.iter().map(|(_, oid)| i64::from(*oid)).collect();
+    for ((key, oid), validator) in oids.iter().zip(functions::validators(&numbers)?) {
+        let Some(validator) = validator else { continue };
+        functions::call_validator(&validator, *oid).map_err(|error| {
+            let failure = from_postgres(ErrorCode::FunctionDeployFailed, error);
+            match places.find(key) {
+                Some(place) => failure.at(&place.path, Some(place.line)),
+                None => failure,
+            }
+        })?;
+    }
+    Spi::run("SET LOCAL check_function_bodies = off").map_err(spi)
+}

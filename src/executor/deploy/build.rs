@@ -1,0 +1,258 @@
+//! Building a bundle from nothing: in a template, to prove it, and in a tenant's database where a copy of the template would not do.
+//!
+//! Every statement of the bundle runs as it stands in its file. What is there afterwards is what the bundle means.
+
+use std::collections::HashSet;
+
+use pgrx::Spi;
+use stonescriptdb_bundle::{Bundle, Kind as FileKind};
+use stonescriptdb_protocol::{ErrorCode, Failure};
+use stonescriptdb_schema::{Class, ObjectName};
+
+use super::sources::{self, Source, Sources, Unit};
+use super::{functions, quoted, relation_exists, type_exists};
+use crate::executor::extensions;
+use crate::postgres::session::with_settings_restored;
+use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
+
+/// What was built.
+#[derive(Default)]
+pub(super) struct Built {
+    /// Routines that a file declares: path, line, OID.
+    pub(super) functions: Vec<(String, u32, u32)>,
+    /// Statements that are dealt with.
+    done: HashSet<(usize, usize)>,
+    /// What a migration made is there already.
+    after_migrations: bool,
+}
+
+/// Runs the whole bundle, but for its seeders and for migrations outside the transaction; inside a transaction, in an empty database.
+///
+/// # Errors
+/// The statement's own, with file and line.
+pub(super) fn build(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure> {
+    let mut built = Built::default();
+    install_extensions(bundle)?;
+    let migrations: Vec<&Source> = sources.migrations().filter(|source| source.transactional).collect();
+    let made_by_migrations: HashSet<&ObjectName> = migrations
+        .iter()
+        .flat_map(|source| &source.script.statements)
+        .filter(|statement| makes_structure(statement))
+        .flat_map(|statement| &statement.facts.provides)
+        .collect();
+    let later: HashSet<(usize, usize)> = sources
+        .later(|statement| {
+            makes_structure(statement) && statement.facts.provides.iter().any(|name| made_by_migrations.contains(name))
+        })
+        .into_iter()
+        .map(|unit| (unit.source, unit.statement))
+        .collect();
+    let first: Vec<Unit> =
+        sources.units.iter().filter(|unit| !later.contains(&(unit.source, unit.statement))).copied().collect();
+    apply(&mut built, sources, &first)?;
+    let lenient = !sources.units.is_empty();
+    for source in migrations {
+        with_settings_restored(|| run_migration(source, lenient))?;
+    }
+    built.after_migrations = true;
+    let rest: Vec<Unit> =
+        sources.units.iter().filter(|unit| !built.done.contains(&(unit.source, unit.statement))).copied().collect();
+    apply(&mut built, sources, &rest)?;
+    functions::validate(sources, &built.functions)?;
+    Ok(built)
+}
+
+/// Runs only what is declared, passing over what cannot stand without the migrations: to see what tables/ and the like say.
+pub(super) fn build_declared(sources: &Sources) -> Result<(), Failure> {
+    for unit in &sources.units {
+        let Some((source, statement)) = sources.get(*unit) else { continue };
+        if matches!(statement.kind, Kind::Set) {
+            continue;
+        }
+        let result: Result<(), Failure> = subtransaction(|| {
+            with_settings(source, unit.statement, || {
+                source.script.run(statement).map(drop).map_err(|error| failed(source, error))
+            })
+        });
+        // What needs a migration says nothing here.
+        drop(result);
+    }
+    Ok(())
+}
+
+fn install_extensions(bundle: &Bundle) -> Result<(), Failure> {
+    for (path, spec) in extensions::wanted(bundle) {
+        extensions::create(&spec).map_err(|failure| failure.at(path, None))?;
+    }
+    Ok(())
+}
+
+/// A table, type, sequence or schema. An index touches a table: the one in tables/ comes with its table, and a migration that makes it too
+/// finds it there.
+fn makes_structure(statement: &Statement) -> bool {
+    matches!(statement.kind, Kind::Table(_) | Kind::Type(_) | Kind::Ddl) && statement.facts.touches.is_none()
+}
+
+fn apply(built: &mut Built, sources: &Sources, units: &[Unit]) -> Result<(), Failure> {
+    let mut keys: Vec<(&Source, Statement)> = Vec::new();
+    for unit in units {
+        let Some((source, statement)) = sources.get(*unit) else { continue };
+        with_settings(source, unit.statement, || one(built, source, statement, &mut keys))?;
+        built.done.insert((unit.source, unit.statement));
+    }
+    // Foreign keys to tables that came later.
+    keys.into_iter().try_for_each(|(source, key)| run(source, &key))
+}
+
+/// A SET in a file is for the statements behind it in that file.
+fn with_settings(
+    source: &Source,
+    statement: usize,
+    f: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let settings: Vec<&Statement> =
+        source.script.statements.iter().take(statement).filter(|before| before.kind == Kind::Set).collect();
+    if settings.is_empty() {
+        return f();
+    }
+    with_settings_restored(|| {
+        settings.iter().try_for_each(|set| run(source, set))?;
+        f()
+    })
+}
+
+fn one<'s>(
+    built: &mut Built,
+    source: &'s Source,
+    statement: &'s Statement,
+    keys: &mut Vec<(&'s Source, Statement)>,
+) -> Result<(), Failure> {
+    match &statement.kind {
+        Kind::Function => {
+            let oid = functions::create(source, statement)?;
+            if built.functions.iter().any(|(.., known)| *known == oid) {
+                let signature = functions::signature(oid)?;
+                let message = format!("the function {signature} is defined twice in the bundle");
+                return Err(Failure::new(ErrorCode::FunctionDeployFailed, message)
+                    .at(&source.path, Some(statement.line)));
+            }
+            built.functions.push((source.path.clone(), statement.line, oid));
+            Ok(())
+        }
+        // It runs before every statement behind it.
+        Kind::Set => Ok(()),
+        // A migration made it; whether as declared, the comparison of the catalogs tells.
+        Kind::Table(name) if built.after_migrations && relation_exists(name)? => Ok(()),
+        Kind::Type(name) if built.after_migrations && type_exists(name)? => Ok(()),
+        Kind::Table(name) => create_table(source, statement, name, keys),
+        Kind::View(name) if built.after_migrations && relation_exists(name)? => replace_view(source, statement, name),
+        Kind::View(_) | Kind::Type(_) => run(source, statement),
+        _ if built.after_migrations => run_if_new(source, statement),
+        _ => run(source, statement),
+    }
+}
+
+fn create_table<'s>(
+    source: &'s Source,
+    statement: &Statement,
+    name: &ObjectName,
+    keys: &mut Vec<(&'s Source, Statement)>,
+) -> Result<(), Failure> {
+    let mut missing = HashSet::new();
+    for table in statement.facts.foreign.iter().filter(|table| *table != name) {
+        if !relation_exists(table)? {
+            missing.insert(table.clone());
+        }
+    }
+    if missing.is_empty() {
+        return run(source, statement);
+    }
+    let (bare, later) = source.script.without_foreign_keys(statement, &missing)?;
+    run(source, &bare)?;
+    keys.extend(later.into_iter().map(|key| (source, key)));
+    Ok(())
+}
+
+/// A view that a migration made in another form.
+fn replace_view(source: &Source, statement: &Statement, name: &ObjectName) -> Result<(), Failure> {
+    match subtransaction(|| source.script.run(statement).map(drop)) {
+        // Columns were renamed, retyped or removed.
+        Err(error) if error.error.sqlstate == "42P16" => {
+            Spi::run(&format!("DROP VIEW {}", quoted(name))).map_err(super::spi)?;
+            run(source, statement)
+        }
+        result => result.map_err(|error| failed(source, error)),
+    }
+}
+
+/// An index, trigger, constraint, sequence: a migration may have made it.
+fn run_if_new(source: &Source, statement: &Statement) -> Result<(), Failure> {
+    match subtransaction(|| source.script.run(statement).map(drop)) {
+        Err(error) if exists_already(&error.error.sqlstate) && statement.makes_something() => Ok(()),
+        result => result.map_err(|error| failed(source, error)),
+    }
+}
+
+fn run(source: &Source, statement: &Statement) -> Result<(), Failure> {
+    source.script.run(statement).map(drop).map_err(|error| failed(source, error))
+}
+
+fn run_migration(source: &Source, lenient: bool) -> Result<(), Failure> {
+    for statement in &source.script.statements {
+        run_migration_statement(source, statement, lenient)?;
+    }
+    Ok(())
+}
+
+/// Runs a statement of a migration. `lenient`: what is declared has been made already, in the form that the migrations lead to, and a
+/// statement that finds its work done counts as satisfied.
+///
+/// # Errors
+/// `migration_failed` with file and line.
+pub(super) fn run_migration_statement(source: &Source, statement: &Statement, lenient: bool) -> Result<(), Failure> {
+    if !lenient {
+        return run(source, statement);
+    }
+    // A setting is undone with the subtransaction that it is made in only if that fails.
+    match subtransaction(|| source.script.run(statement).map(drop)) {
+        Err(error) if is_satisfied(statement, &error) => Ok(()),
+        result => result.map_err(|error| failed(source, error)),
+    }
+}
+
+/// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed or
+/// renamed does not. A change of rows that names what is gone has no rows to change.
+fn is_satisfied(statement: &Statement, error: &ScriptError) -> bool {
+    let sqlstate = error.error.sqlstate.as_str();
+    match statement.kind {
+        Kind::Removal => is_gone(sqlstate) || exists_already(sqlstate),
+        Kind::Change => is_gone(sqlstate),
+        Kind::Insert(_) | Kind::Other | Kind::Set => false,
+        _ => exists_already(sqlstate),
+    }
+}
+
+fn exists_already(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42701" | "42P07" | "42710" | "42P06" | "42723" | "42P16")
+}
+
+fn is_gone(sqlstate: &str) -> bool {
+    matches!(sqlstate, "42703" | "42P01" | "42704" | "42883")
+}
+
+/// The names of relations that a statement makes.
+impl Statement {
+    fn makes_something(&self) -> bool {
+        matches!(self.kind, Kind::Ddl) || self.facts.provides.iter().any(|name| name.class == Class::Relation)
+    }
+}
+
+/// A statement's failure under the code of its folder.
+pub(super) fn failed(source: &Source, error: ScriptError) -> Failure {
+    let code = match source.kind {
+        FileKind::Function | FileKind::View => ErrorCode::FunctionDeployFailed,
+        FileKind::Seeder => ErrorCode::SeederFailed,
+        _ => ErrorCode::MigrationFailed,
+    };
+    sources::failure(code, error, &source.path)
+}

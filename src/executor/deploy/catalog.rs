@@ -1,0 +1,69 @@
+//! The connected database's catalog as a model, and the stamp by which a change of it is noticed cheaply.
+
+use std::collections::BTreeMap;
+
+use pgrx::Spi;
+use stonescriptdb_protocol::Failure;
+use stonescriptdb_schema::{Body, Key, Model, Routine, STAMP_SQL, catalog_queries};
+
+use super::spi;
+use crate::postgres::lexer;
+use crate::postgres::session::with_settings_restored;
+
+/// Runs `f` with nothing on the search path, so that the server writes every name in full, and reads it so.
+pub(super) fn with_empty_search_path<T>(f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    with_settings_restored(|| {
+        Spi::run("SET LOCAL search_path = ''").map_err(spi)?;
+        f()
+    })
+}
+
+/// Reads the whole catalog; inside a transaction.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn read() -> Result<Model, Failure> {
+    let answers = with_empty_search_path(|| {
+        catalog_queries()
+            .iter()
+            .map(|query| Ok(Spi::get_one::<String>(query).map_err(spi)?.unwrap_or_default()))
+            .collect::<Result<Vec<String>, Failure>>()
+    })?;
+    Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
+}
+
+/// A text that changes with every change of the catalog; inside a transaction.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn stamp() -> Result<String, Failure> {
+    Ok(Spi::get_one::<String>(STAMP_SQL).map_err(spi)?.unwrap_or_default())
+}
+
+/// `present` with every routine that differs from the wanted one in white space, comments, the case of keywords or line ends only taken
+/// as the wanted one: such a difference is none.
+pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
+    let mut respelt: BTreeMap<Key, Routine> = BTreeMap::new();
+    for object in present.iter() {
+        if let (Body::Routine(is), Some(Body::Routine(shall))) = (&object.body, wanted.get(&object.key).map(|o| &o.body))
+            && is.definition != shall.definition
+            && is_same_text(&is.definition, &shall.definition)
+        {
+            respelt.insert(object.key.clone(), Routine { definition: shall.definition.clone(), ..is.clone() });
+        }
+    }
+    if respelt.is_empty() {
+        return present;
+    }
+    let mut objects: Vec<_> = present.into();
+    for object in &mut objects {
+        if let Some(routine) = respelt.remove(&object.key) {
+            object.body = Body::Routine(routine);
+        }
+    }
+    objects.into()
+}
+
+fn is_same_text(a: &str, b: &str) -> bool {
+    matches!((lexer::checksum(a), lexer::checksum(b)), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,387 @@
+//! From what a database is to what a bundle wants: one transaction, and what must come before and after it.
+
+use std::collections::BTreeSet;
+
+use pgrx::Spi;
+use stonescriptdb_bundle::{Bundle, Kind as FileKind};
+use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
+use stonescriptdb_schema::{
+    Key, Kind, Model, ObjectName, Stage, Step, Wanted, classify, renames, steps,
+};
+
+use super::migrations::{Ahead, Repeats};
+use super::proof::{Migration, Places, Proof, keys_of};
+use super::seeders::{self, Seed, Seeding};
+use super::sources::{Source, Sources};
+use super::{
+    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, prepare_session,
+    refuse_other_plan, spi, tracking, validation,
+};
+use crate::executor::extensions;
+use crate::postgres::{LastingMemory, PgError, Script, transaction};
+use crate::settings;
+
+/// A plan is made anew from what is there after it ran, until nothing is left to do; more often than this it does not come to an end.
+const ROUNDS: usize = 4;
+/// So many differences are told.
+const SHOWN: usize = 20;
+
+/// What the transaction works with.
+struct Transition<'a> {
+    request: &'a DeployRequest,
+    bundle: &'a Bundle,
+    proof: &'a Proof,
+    seeds: &'a [Seed],
+    places: Places<'a>,
+    /// Parsed: migrations, in an existing database; everything, where it is built from nothing.
+    sources: &'a Sources,
+    /// What may be made before the migrations.
+    ahead: Ahead,
+    /// New enum values are committed.
+    values_are_there: bool,
+}
+
+/// Carries it out.
+///
+/// # Errors
+/// The stage's own, with file and line; nothing is changed then but for enum values that were added, which the answer names.
+pub(super) fn run(
+    request: &DeployRequest,
+    bundle: &Bundle,
+    proof: &Proof,
+    seeds: &[Seed],
+) -> Result<DeployReport, Failure> {
+    if request.start == Start::Existing && transaction(has_unfinished_migration)? {
+        // Its statements come before whatever this bundle wants.
+        let mut report = DeployReport::default();
+        afterwards::run(&mut report)?;
+        if report.unfinished {
+            let what = report.warnings.join("; ");
+            return Err(Failure::new(ErrorCode::MigrationFailed, "a migration of an earlier deployment does not come to its end")
+                .detail(what)
+                .hint("Mend what stops it and deploy again."));
+        }
+    }
+    let memory = LastingMemory::new();
+    let kinds: &[FileKind] = if request.start == Start::Empty { &FileKind::ALL } else { &[FileKind::Migration] };
+    let sources = memory.enter(|| Sources::read_kinds(bundle, kinds))?;
+    let mut transition = Transition {
+        request,
+        bundle,
+        proof,
+        seeds,
+        places: Places::of(proof),
+        sources: &sources,
+        ahead: Ahead::Types,
+        values_are_there: request.options.dry_run,
+    };
+    let mut added: Vec<String> = Vec::new();
+    let result = loop {
+        match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
+            Ok(report) => break Ok(report),
+            Err(Stop::Planned(report)) => return Ok(*report),
+            Err(Stop::First(statements)) => {
+                for sql in statements {
+                    run_alone(&sql)?;
+                    added.push(sql);
+                }
+                transition.values_are_there = true;
+            }
+            // A migration names something that the declared files make.
+            Err(Stop::Failed(failure)) if transition.ahead == Ahead::Types && wants_more(&failure) => {
+                transition.ahead = Ahead::Everything;
+                // The first error is the one to tell if this does not help.
+                match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
+                    Ok(report) => break Ok(report),
+                    Err(Stop::Planned(report)) => return Ok(*report),
+                    Err(Stop::Failed(second)) if !wants_more(&second) => break Err(*second),
+                    Err(_) => break Err(*failure),
+                }
+            }
+            Err(Stop::Failed(failure)) => break Err(*failure),
+        }
+    };
+    let mut report = result.map_err(|failure| with_values(failure, &added))?;
+    if report.plan.iter().any(|step| !step.transactional) {
+        afterwards::run(&mut report)?;
+        if !report.unfinished {
+            afterwards::settle(proof, &request.bundle_sha256, &request.deployment_id, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+fn has_unfinished_migration() -> Result<bool, Failure> {
+    if tracking::state()?.is_none_or(|state| !state.is_pending) {
+        return Ok(false);
+    }
+    let any = Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM public._stonescriptdb_pending WHERE migration IS NOT NULL)");
+    Ok(any.map_err(spi)? == Some(true))
+}
+
+fn run_alone(sql: &str) -> Result<(), Failure> {
+    transaction(|| {
+        let mut script = Script::parse(sql).map_err(|error| error.error)?;
+        script.make_replace();
+        script.statements.iter().try_for_each(|statement| script.run(statement).map(drop).map_err(|error| error.error))
+    })
+    .map_err(|error: PgError| crate::error::from_postgres(ErrorCode::MigrationFailed, error))
+}
+
+/// A migration that failed because something is not there: undefined column, table, function or object.
+fn wants_more(failure: &Failure) -> bool {
+    failure.code == ErrorCode::MigrationFailed
+        && matches!(failure.sqlstate.as_deref(), Some("42703" | "42P01" | "42883" | "42704"))
+}
+
+/// PostgreSQL cannot take an enum value back.
+fn with_values(failure: Failure, added: &[String]) -> Failure {
+    if added.is_empty() {
+        return failure;
+    }
+    let stays = format!("New enum values were added and stay: {}", added.join("; "));
+    let detail = failure.detail.as_ref().map_or_else(|| stays.clone(), |detail| format!("{detail} {stays}"));
+    failure.detail(detail)
+}
+
+impl Stop {
+    fn as_failure(&self) -> Option<&Failure> {
+        match self {
+            Stop::Failed(failure) => Some(failure),
+            Stop::Planned(_) | Stop::First(_) => None,
+        }
+    }
+}
+
+/// The migrations that are to run.
+struct Pending<'s> {
+    within: Vec<&'s Source>,
+    /// Outside the transaction.
+    after: Vec<&'s Source>,
+}
+
+impl Transition<'_> {
+    fn run(&self) -> Result<DeployReport, Stop> {
+        prepare_session()?;
+        tracking::open(&self.request.call_role)?;
+        let mut report = super::counted(self.request);
+        let applied = tracking::applied_migrations()?;
+        let pending = self.pending(migrations::pending(self.proof, &applied)?)?;
+        let untransacted = self.proof.migrations.iter().filter(|migration| !migration.transactional).count();
+        let wanted_model = self.proof.within(untransacted - pending.after.len());
+        let declared_before = tracking::declared()?;
+        let wanted = Wanted {
+            model: wanted_model,
+            declared_before: &declared_before,
+            online_bytes: settings::online_table_bytes(),
+        };
+        let before = catalog::without_spelling(catalog::read()?, wanted_model);
+        report.from_fingerprint = before.fingerprint();
+        if !self.values_are_there {
+            let first = self.new_enum_values(&before, wanted_model, &pending);
+            if !first.is_empty() {
+                return Err(Stop::First(first));
+            }
+        }
+        for (path, spec) in &self.proof.extensions {
+            if extensions::create(spec).map_err(|failure| failure.at(path, None))? {
+                report.extensions_installed += 1;
+            }
+        }
+        let now = self.migrate(&before, wanted_model, &pending, &mut report)?;
+        let now = now.map_or_else(|| before.clone(), |now| catalog::without_spelling(now, wanted_model));
+        let changes = classify(&before, &now, &wanted);
+        report.validation = validation::of(&changes);
+        let planned: Vec<Step> = steps(&now, &wanted);
+        let is_plain = pending.within.is_empty() && report.extensions_installed == 0 && report.plan.is_empty();
+        if self.request.options.dry_run && is_plain {
+            // Nothing has to run to know what would.
+            report.plan.extend(planned.iter().map(apply::planned));
+            self.count(&before, wanted_model, &planned, &mut report);
+            report.plan_fingerprint = fingerprint_of(&report.plan);
+            return Err(Stop::Planned(Box::new(report)));
+        }
+        if !self.request.options.dry_run {
+            validation::refuse(self.request, &changes, &self.places)?;
+        }
+        let after = self.apply(now, planned, &wanted, &mut report)?;
+        self.count(&before, wanted_model, &after.steps, &mut report);
+        apply::validate(&after.steps, &after.model, &self.places)?;
+        afterwards::note(&after.steps, &pending.after, &mut report)?;
+        let created = |name: &ObjectName| {
+            keys_of(name).iter().any(|key| key.kind == Kind::Table && after.model.has(key) && !before.has(key))
+        };
+        let seeding =
+            Seeding { request: self.request, seeds: self.seeds, created: &created, bundle: Some(self.bundle) };
+        seeders::run(&seeding, &mut report)?;
+        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(spi)?;
+        self.verify(&after, &wanted)?;
+        report.verification.passed = true;
+        report.plan_fingerprint = fingerprint_of(&report.plan);
+        refuse_other_plan(self.request, &report)?;
+        tracking::write_objects(self.proof)?;
+        tracking::write_changelog(self.request, &report)?;
+        tracking::write_state(
+            &self.request.bundle_sha256,
+            &self.proof.model.declared(),
+            Some(&self.request.deployment_id),
+        )?;
+        report.warnings.extend(undeclared(&after.model, &wanted));
+        if self.request.options.dry_run { Err(Stop::Planned(Box::new(report))) } else { Ok(report) }
+    }
+
+    fn pending(&self, pending: Vec<&Migration>) -> Result<Pending<'_>, Failure> {
+        let (within, after): (Vec<&Migration>, Vec<&Migration>) =
+            pending.into_iter().partition(|migration| migration.transactional);
+        Ok(Pending { within: migrations::find(self.sources, &within)?, after: migrations::find(self.sources, &after)? })
+    }
+
+    /// New values of enums that are there: of the wanted types, and of pending migrations. Nobody can use them before they are committed.
+    fn new_enum_values(&self, before: &Model, wanted: &Model, pending: &Pending<'_>) -> Vec<String> {
+        let mut found = Vec::new();
+        for source in &pending.within {
+            for statement in &source.script.statements {
+                if let Some(name) = source.script.enum_with_new_value(statement)
+                    && keys_of(&name).iter().any(|key| key.kind == Kind::Enum && before.has(key))
+                {
+                    found.push(source.script.statement_text(statement).to_owned());
+                }
+            }
+        }
+        if found.is_empty() {
+            let none = BTreeSet::new();
+            let whole = Wanted { model: wanted, declared_before: &none, online_bytes: u64::MAX };
+            found = steps(before, &whole)
+                .into_iter()
+                .filter(|step| step.stage == Stage::Before)
+                .map(|step| step.sql)
+                .collect();
+        }
+        found
+    }
+
+    /// Runs what comes before the plan: renames, what the migrations may want to use, and they. Gives the catalog after it, if anything ran.
+    fn migrate(
+        &self,
+        before: &Model,
+        wanted: &Model,
+        pending: &Pending<'_>,
+        report: &mut DeployReport,
+    ) -> Result<Option<Model>, Failure> {
+        if self.request.start == Start::Empty {
+            build::build(self.sources, self.bundle)?;
+            for source in &pending.within {
+                self.record(source, report)?;
+            }
+            return catalog::read().map(Some);
+        }
+        let renamed = renames(before, &self.proof.renames);
+        report.plan.extend(apply::run(&renamed, &self.places)?);
+        if pending.within.is_empty() {
+            return if renamed.is_empty() { Ok(None) } else { catalog::read().map(Some) };
+        }
+        let before = if renamed.is_empty() { before.clone() } else { catalog::read()? };
+        let first = migrations::ahead(&before, wanted, &pending.within, self.ahead);
+        let none = BTreeSet::new();
+        let ahead = steps(&before, &Wanted { model: &first, declared_before: &none, online_bytes: u64::MAX });
+        report.plan.extend(apply::run(&ahead, &self.places)?);
+        let repeats = if self.ahead == Ahead::Everything { Repeats::Satisfied } else { Repeats::Refused };
+        for source in &pending.within {
+            report.plan.extend(migrations::run(source, repeats)?);
+            self.record(source, report)?;
+        }
+        catalog::read().map(Some)
+    }
+
+    fn record(&self, source: &Source, report: &mut DeployReport) -> Result<(), Failure> {
+        let migration = self.proof.migrations.iter().find(|migration| migration.file_name == source.file_name);
+        report.migrations_applied += 1;
+        migration.map_or(Ok(()), tracking::write_migration)
+    }
+
+    /// Runs the plan. What is left after it, because a statement took more with it than the plan knew, is planned again.
+    fn apply(
+        &self,
+        mut model: Model,
+        mut planned: Vec<Step>,
+        wanted: &Wanted<'_>,
+        report: &mut DeployReport,
+    ) -> Result<Applied, Failure> {
+        let mut all: Vec<Step> = Vec::new();
+        for _ in 0..ROUNDS {
+            let within = planned.iter().any(|step| step.stage == Stage::Within);
+            report.plan.extend(apply::run(&planned, &self.places)?);
+            all.extend(planned);
+            if !within {
+                break;
+            }
+            model = catalog::without_spelling(catalog::read()?, wanted.model);
+            let later: BTreeSet<&String> =
+                all.iter().filter(|step| step.stage == Stage::After).map(|step| &step.sql).collect();
+            planned = steps(&model, wanted).into_iter().filter(|step| !later.contains(&step.sql)).collect();
+            if planned.is_empty() {
+                break;
+            }
+        }
+        Ok(Applied { model, steps: all })
+    }
+
+    /// The catalog equals the model, but for what is to be done after the transaction.
+    fn verify(&self, applied: &Applied, wanted: &Wanted<'_>) -> Result<(), Failure> {
+        let later: BTreeSet<&Key> =
+            applied.steps.iter().filter(|step| step.stage == Stage::After).map(|step| &step.object).collect();
+        let open: Vec<String> = deviations(&applied.model, wanted.model, wanted.declared_before)
+            .into_iter()
+            .filter(|difference| !later.contains(&difference.object))
+            .map(|difference| match difference.detail.is_empty() {
+                true => format!("{}: {}", difference.object, difference.deviation.word()),
+                false => format!("{}: {}", difference.object, difference.detail),
+            })
+            .collect();
+        let Some(_) = open.first() else { return Ok(()) };
+        let more = if open.len() > SHOWN { format!("; and {} more", open.len() - SHOWN) } else { String::new() };
+        let told: Vec<String> = open.into_iter().take(SHOWN).collect();
+        Err(Failure::new(ErrorCode::VerificationFailed, "the database is not as the bundle says after applying it")
+            .detail(format!("{}{more}", told.join("; "))))
+    }
+
+    fn count(&self, before: &Model, wanted: &Model, done: &[Step], report: &mut DeployReport) {
+        let is_new = |key: &&Key| !before.has(key);
+        let new = |kind: Kind| wanted.of_kind(kind).map(|object| &object.key).filter(is_new).count() as u32;
+        report.tables_created = new(Kind::Table);
+        report.types_deployed = [Kind::Enum, Kind::Composite, Kind::Domain, Kind::Range].into_iter().map(new).sum();
+        let routines: BTreeSet<&Key> =
+            done.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
+        report.functions_updated = routines.len() as u32;
+        if self.request.start == Start::Empty {
+            report.functions_updated = self.request.summary.functions;
+        }
+    }
+}
+
+/// A plan after it ran, and what is there then.
+struct Applied {
+    model: Model,
+    steps: Vec<Step>,
+}
+
+/// Tables that no bundle declared.
+fn undeclared(present: &Model, wanted: &Wanted<'_>) -> Vec<String> {
+    present
+        .of_kind(Kind::Table)
+        .filter(|table| !wanted.model.has(&table.key))
+        .map(|table| format!("the table {} is not the bundle's and was left alone", table.key.name_for_people()))
+        .collect()
+}
+
+/// By what a plan is known: its statements, and which of them run in the transaction.
+pub(super) fn fingerprint_of(plan: &[PlannedStep]) -> String {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for step in plan {
+        hash.update(step.sql.as_bytes());
+        hash.update([0, u8::from(step.transactional)]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+

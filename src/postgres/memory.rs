@@ -1,0 +1,43 @@
+//! Memory that outlives transactions.
+
+use pgrx::pg_sys;
+
+/// A memory context below TopMemoryContext, deleted with this value: for parse trees that several transactions use.
+pub(crate) struct LastingMemory(pg_sys::MemoryContext);
+
+impl LastingMemory {
+    pub(crate) fn new() -> LastingMemory {
+        // SAFETY: TopMemoryContext lives as long as the process.
+        LastingMemory(unsafe {
+            pg_sys::AllocSetContextCreateInternal(
+                pg_sys::TopMemoryContext,
+                c"stonescriptdb lasting".as_ptr(),
+                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+            )
+        })
+    }
+
+    /// Runs `f` with this as the current memory context.
+    pub(crate) fn enter<T>(&self, f: impl FnOnce() -> T) -> T {
+        // SAFETY: both contexts are live; the one before is put back.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(self.0);
+            let value = f();
+            pg_sys::MemoryContextSwitchTo(before);
+            value
+        }
+    }
+
+    pub(super) fn context(&self) -> pg_sys::MemoryContext {
+        self.0
+    }
+}
+
+impl Drop for LastingMemory {
+    fn drop(&mut self) {
+        // SAFETY: nothing else deletes it; it is not current outside of `enter`.
+        unsafe { pg_sys::MemoryContextDelete(self.0) }
+    }
+}

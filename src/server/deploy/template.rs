@@ -1,0 +1,207 @@
+//! The bundles of a deployment: proved in their templates when something asks, and copied to make new databases.
+
+use std::sync::Arc;
+
+use stonescriptdb_protocol::{
+    ControlRequest, ExecutorRequest, ExtensionSpec, Failure, Prepared, ProveRequest, Proved, Start, Template,
+    TemplateKey,
+};
+use tokio::sync::{Mutex, OnceCell};
+
+use super::{control_target, enter};
+use crate::server::pool::Target;
+use crate::server::{App, broker};
+
+/// What a deployment deploys.
+pub(super) struct Bundles<'p> {
+    app: &'p Arc<App>,
+    prepared: &'p Prepared,
+    /// The request's own bytes.
+    sent: Option<Vec<u8>>,
+    proved: Vec<OnceCell<Proved>>,
+    proofs: Vec<OnceCell<String>>,
+    /// So that one bundle is proved once.
+    proving: Mutex<()>,
+}
+
+impl<'p> Bundles<'p> {
+    pub(super) fn new(app: &'p Arc<App>, prepared: &'p Prepared, sent: Option<Vec<u8>>) -> Bundles<'p> {
+        let proved = prepared.bundles.iter().map(|bundle| OnceCell::new_with(bundle.proved.clone())).collect();
+        let proofs = prepared.bundles.iter().map(|_| OnceCell::new()).collect();
+        Bundles { app, prepared, sent, proved, proofs, proving: Mutex::new(()) }
+    }
+
+    pub(super) fn key(&self, place: usize) -> TemplateKey {
+        self.prepared.bundles.get(place).map_or_else(
+            || TemplateKey { platform: self.prepared.platform.clone(), sha256: String::new() },
+            |bundle| bundle.key.clone(),
+        )
+    }
+
+    /// The bytes of a bundle.
+    pub(super) fn archive(&self, place: usize) -> Vec<u8> {
+        let own = self.prepared.bundles.get(place).and_then(|bundle| bundle.archive.as_ref());
+        own.or(self.sent.as_ref()).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn elevated_extensions(&self, place: usize) -> Vec<ExtensionSpec> {
+        self.prepared.bundles.get(place).map(|bundle| bundle.elevated_extensions.clone()).unwrap_or_default()
+    }
+
+    /// What was proved of a bundle; it is proved if it was not yet.
+    ///
+    /// # Errors
+    /// What is wrong with the bundle, with file and line.
+    pub(super) async fn proved(&self, place: usize) -> Result<&Proved, Failure> {
+        let cell = self.proved.get(place).ok_or_else(|| Failure::internal("a database has no bundle"))?;
+        if let Some(proved) = cell.get() {
+            return Ok(proved);
+        }
+        self.ensure_template(place).await?;
+        cell.get().ok_or_else(|| Failure::internal("a bundle was proved and is not"))
+    }
+
+    /// The proof itself.
+    ///
+    /// # Errors
+    /// As [`Bundles::proved`].
+    pub(super) async fn proof(&self, place: usize) -> Result<String, Failure> {
+        self.proved(place).await?;
+        let cell = self.proofs.get(place).ok_or_else(|| Failure::internal("a database has no bundle"))?;
+        if let Some(proof) = cell.get() {
+            return Ok(proof.clone());
+        }
+        let load = ExecutorRequest::Control(ControlRequest::LoadProof(self.key(place)));
+        let proof: Option<String> = broker::request(self.app, &control_target(self.app), &load).await?;
+        let proof = proof.ok_or_else(|| Failure::internal("a bundle was proved and its proof is gone"))?;
+        Ok(cell.get_or_init(|| async { proof }).await.clone())
+    }
+
+    /// Creates a tenant's database: a copy of the template, or an empty one where a copy would not do.
+    ///
+    /// # Errors
+    /// As [`Bundles::proved`], and PostgreSQL's own.
+    pub(super) async fn create_database(&self, place: usize, database: &str) -> Result<Start, Failure> {
+        let gate = format!("template {}", self.key(place).sha256);
+        let mut template = None;
+        let mut _pass = None;
+        if self.prepared.bundles.get(place).and_then(|bundle| bundle.proved.as_ref()).is_none_or(|p| p.clonable) {
+            let ready = self.ensure_template(place).await?;
+            // Nobody may drop it before it is copied.
+            _pass = Some(enter(self.app, &gate, "create").await?);
+            if self.proved(place).await?.clonable {
+                template = Some(ready);
+            }
+        }
+        let start = if template.is_some() { Start::Cloned } else { Start::Empty };
+        let create = ControlRequest::CreateDatabase {
+            database: database.to_owned(),
+            template,
+            owner_role: self.prepared.owner_role.clone(),
+            call_role: self.prepared.call_role.clone(),
+        };
+        broker::request::<()>(self.app, &control_target(self.app), &ExecutorRequest::Control(create)).await?;
+        Ok(start)
+    }
+
+    /// Gives the name of the template; builds it if it is not there.
+    async fn ensure_template(&self, place: usize) -> Result<String, Failure> {
+        let _one = self.proving.lock().await;
+        let key = self.key(place);
+        let _pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
+        let control = control_target(self.app);
+        let (template, mut building) = begin(self.app.clone(), key.clone()).await?;
+        if template.is_ready && self.proved.get(place).is_some_and(OnceCell::initialized) {
+            return Ok(template.database);
+        }
+        let proved = self.prove(place, &template.database).await?;
+        let hold = self.app.pool.hold(&template.database).await;
+        let seal = ControlRequest::SealTemplate { template: key, proved: proved.clone() };
+        broker::request::<()>(self.app, &control, &ExecutorRequest::Control(seal)).await?;
+        drop(hold);
+        building.open = false;
+        if let Some(cell) = self.proofs.get(place) {
+            let _ = cell.set(proved.proof.clone());
+        }
+        if let Some(cell) = self.proved.get(place) {
+            let _ = cell.set(Proved { proof: String::new(), ..proved });
+        }
+        Ok(template.database)
+    }
+
+    async fn prove(&self, place: usize, database: &str) -> Result<Proved, Failure> {
+        let elevated = self.elevated_extensions(place);
+        let target = |role: Option<&str>| Arc::new(Target { database: database.into(), role: role.map(Into::into) });
+        if !elevated.is_empty() {
+            let install = ExecutorRequest::InstallExtensions(elevated);
+            broker::request::<Vec<String>>(self.app, &target(None), &install).await?;
+        }
+        let prove = ExecutorRequest::Prove(ProveRequest {
+            archive: self.archive(place),
+            call_role: self.prepared.call_role.clone(),
+        });
+        broker::request(self.app, &target(Some(&self.prepared.owner_role)), &prove).await
+    }
+}
+
+/// Creates the template's database if it is not there. In a task of its own: if nobody waits for it any more, it is dropped again.
+async fn begin(app: Arc<App>, key: TemplateKey) -> Result<(Template, Building), Failure> {
+    let task = tokio::spawn(async move {
+        let ensure = ExecutorRequest::Control(ControlRequest::EnsureTemplate(key.clone()));
+        let template: Template = broker::request(&app, &control_target(&app), &ensure).await?;
+        let open = !template.is_ready;
+        let building = Building { app, key, database: template.database.clone(), open };
+        Ok((template, building))
+    });
+    task.await.map_err(|_| Failure::internal("the creation of a template failed"))?
+}
+
+/// A template that is being built. If that comes to no end, it is dropped.
+struct Building {
+    app: Arc<App>,
+    key: TemplateKey,
+    database: String,
+    open: bool,
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let (app, key, database) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.database));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { drop_template(&app, key, &database).await });
+        }
+    }
+}
+
+async fn drop_template(app: &Arc<App>, key: TemplateKey, database: &str) {
+    let hold = app.pool.hold(database).await;
+    let request = ExecutorRequest::Control(ControlRequest::DropTemplate(key));
+    if let Err(failure) = broker::request::<()>(app, &control_target(app), &request).await {
+        app.main.log(format!("a template could not be dropped: {}", failure.message));
+    }
+    drop(hold);
+}
+
+/// Drops the templates that a deployment has made superfluous; nobody waits for it.
+pub(super) fn sweep(app: &Arc<App>, platform: &str) {
+    let (app, platform) = (app.clone(), platform.to_owned());
+    tokio::spawn(async move {
+        let unused = ExecutorRequest::Control(ControlRequest::UnusedTemplates { platform });
+        let keys: Vec<TemplateKey> = match broker::request(&app, &control_target(&app), &unused).await {
+            Ok(keys) => keys,
+            Err(failure) => return app.main.log(format!("unused templates could not be found: {}", failure.message)),
+        };
+        for key in keys {
+            let gate = format!("template {}", key.sha256);
+            if let Ok(_pass) = enter(&app, &gate, "sweep").await {
+                let request = ExecutorRequest::Control(ControlRequest::DropTemplate(key));
+                if let Err(failure) = broker::request::<()>(&app, &control_target(&app), &request).await {
+                    app.main.log(format!("a template could not be dropped: {}", failure.message));
+                }
+            }
+        }
+    });
+}
