@@ -101,12 +101,14 @@ mod stonescriptdb_test {
             "CREATE DATABASE d",
             "ALTER SYSTEM SET work_mem = 1",
             "COPY t FROM STDIN",
-            "VACUUM t",
             "CREATE ROLE r",
         ] {
             assert!(matches!(kind(refused), Kind::Refused(_)), "{refused}");
         }
-        assert!(!matches!(kind("ANALYZE t"), Kind::Refused(_)));
+        for at_top_level in ["VACUUM t", "CREATE INDEX CONCURRENTLY i ON t (a)", "DROP INDEX CONCURRENTLY i"] {
+            assert!(matches!(kind(at_top_level), Kind::TopLevel(_)), "{at_top_level}");
+        }
+        assert!(!matches!(kind("ANALYZE t"), Kind::Refused(_) | Kind::TopLevel(_)));
     }
 
     #[pg_extern]

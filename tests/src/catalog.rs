@@ -1,7 +1,7 @@
 //! A database's catalog as the extension sees it, read over a connection.
 
 use postgres::{Client, IsolationLevel};
-use stonescriptdb_schema::{Model, STAMP_SQL, catalog_queries};
+use stonescriptdb_schema::{CATALOG_SETTINGS, Model, STAMP_SQL, catalog_queries};
 
 use crate::sql::done;
 
@@ -16,7 +16,9 @@ pub fn read_model(client: &mut Client) -> Model {
 pub fn read_answers(client: &mut Client) -> Vec<String> {
     let mut transaction =
         done(client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start());
-    done(transaction.batch_execute("SET LOCAL search_path = ''"));
+    for (name, value) in CATALOG_SETTINGS {
+        done(transaction.batch_execute(&format!("SELECT pg_catalog.set_config('{name}', '{value}', true)")));
+    }
     let answers =
         catalog_queries().iter().map(|query| done(transaction.query_one(*query, &[])).get::<_, String>(0)).collect();
     done(transaction.commit());

@@ -13,12 +13,27 @@ macro_rules! objects {
     };
 }
 
+/// The settings that the texts of definitions depend on, with the values that [`catalog_queries`] must run under (`SET LOCAL`). A constant
+/// in a default or in the bounds of a partition is written by its type's output function: a time in the session's time zone, say.
+/// What is made of a model (a plan's statements) is to be run under the same.
+pub const CATALOG_SETTINGS: &[(&str, &str)] = &[
+    ("search_path", ""),
+    ("quote_all_identifiers", "off"),
+    ("datestyle", "ISO, MDY"),
+    ("intervalstyle", "postgres"),
+    ("timezone", "UTC"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+];
+
 /// The queries that [`Model::from_catalog`](crate::Model::from_catalog) wants the answers of, in its order. Each gives one row with one
 /// text. They must see one state of the database: run them in one transaction, REPEATABLE READ unless nothing else can change
-/// the schema meanwhile, with `search_path` set to the empty string and `quote_all_identifiers` off.
+/// the schema meanwhile, under [`CATALOG_SETTINGS`].
 ///
 /// Every role may run them. Definitions are made by functions of the server that lock the object for a moment, so a query waits while
-/// another transaction holds ACCESS EXCLUSIVE on a table.
+/// another transaction holds ACCESS EXCLUSIVE on a table. Those functions also see the newest state of the catalog, whatever the
+/// snapshot: of an object that is dropped meanwhile they give null, which is no answer to `from_catalog`, or an error
+/// (XX000, `cache lookup failed`). Then the reading is to be tried again.
 pub fn catalog_queries() -> &'static [&'static str] {
     &[
         objects!("spaces"),
@@ -38,7 +53,7 @@ pub fn catalog_queries() -> &'static [&'static str] {
 
 /// One query that gives one text: a stamp of the state of the catalog. Where it is the same as before, nothing that is in a
 /// [`Model`](crate::Model) has changed, save the names of roles. It is made of the row versions of everything that is not the
-/// system's own, temporary, or of a TOAST table, so that it may change without a difference (TRUNCATE, VACUUM FULL and REINDEX change
-/// pg_class; so does a change that is taken back), and it differs between databases that are alike. ANALYZE, VACUUM and changes of
-/// rows leave it as it is.
+/// system's own, temporary, or of a TOAST table. So a change that is taken back leaves another stamp, and so do databases that are
+/// alike. Changes of rows, ANALYZE, VACUUM (FULL too), TRUNCATE, REINDEX and REFRESH leave it as it is. Prepare it where it is asked
+/// often: more than half of its time is planning.
 pub const STAMP_SQL: &str = include_str!("catalog/stamp.sql");

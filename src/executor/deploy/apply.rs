@@ -18,7 +18,7 @@ use crate::settings;
 /// # Errors
 /// `migration_failed` or, for routines and views, `function_deploy_failed`, with the place where the object is defined.
 pub(super) fn run(steps: &[Step], places: &Places<'_>) -> Result<Vec<PlannedStep>, Failure> {
-    catalog::with_empty_search_path(|| {
+    catalog::under_catalog_settings(|| {
         steps
             .iter()
             .filter(|step| step.stage == Stage::Within)

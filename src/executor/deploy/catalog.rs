@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 
 use pgrx::Spi;
 use stonescriptdb_protocol::Failure;
-use stonescriptdb_schema::{Body, Key, Model, Routine, STAMP_SQL, catalog_queries};
+use stonescriptdb_schema::{Body, CATALOG_SETTINGS, Key, Model, Routine, STAMP_SQL, catalog_queries};
 
 use super::spi;
 use crate::postgres::lexer;
 use crate::postgres::session::with_settings_restored;
 
-/// Runs `f` with nothing on the search path, so that the server writes every name in full, and reads it so.
-pub(super) fn with_empty_search_path<T>(f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+/// Runs `f` under the settings in which the server writes, and reads, every definition in the same way: with nothing on the search path,
+/// for one.
+pub(super) fn under_catalog_settings<T>(f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     with_settings_restored(|| {
-        Spi::run("SET LOCAL search_path = ''").map_err(spi)?;
+        let (names, values): (Vec<&str>, Vec<&str>) = CATALOG_SETTINGS.iter().copied().unzip();
+        Spi::run_with_args(
+            "SELECT pg_catalog.set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS s(name, value)",
+            &[names.into(), values.into()],
+        )
+        .map_err(spi)?;
         f()
     })
 }
@@ -23,7 +29,7 @@ pub(super) fn with_empty_search_path<T>(f: impl FnOnce() -> Result<T, Failure>) 
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn read() -> Result<Model, Failure> {
-    let answers = with_empty_search_path(|| {
+    let answers = under_catalog_settings(|| {
         catalog_queries()
             .iter()
             .map(|query| Ok(Spi::get_one::<String>(query).map_err(spi)?.unwrap_or_default()))

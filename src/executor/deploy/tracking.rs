@@ -184,8 +184,8 @@ pub(super) fn write_objects(proof: &Proof) -> Result<(), Failure> {
         })
         .collect();
     let rows = serde_json::Value::from(rows).to_string();
-    // With the empty search path the types of routines are written as in the keys.
-    catalog::with_empty_search_path(|| {
+    // With nothing on the search path the types of routines are written as in the keys.
+    catalog::under_catalog_settings(|| {
         for sql in [WRITE_FUNCTIONS, FORGET_FUNCTIONS] {
             let sql = sql.replace("{TRACKED_NAME}", TRACKED_NAME).replace("{ARGUMENT_TYPES}", ARGUMENT_TYPES);
             Spi::run_with_args(&sql, &[rows.as_str().into()]).map_err(spi)?;

@@ -61,7 +61,6 @@
         FROM pg_catalog.pg_aggregate g
         WHERE p.prokind = 'a' AND g.aggfnoid = p.oid
     ) a ON true
-    WHERE NOT EXISTS (
-        SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND m.objid = p.oid)
+    WHERE p.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
       AND NOT EXISTS (SELECT FROM internal i WHERE i.objid = p.oid)
 )

@@ -12,10 +12,10 @@
         'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, 0, 0, false
     FROM pg_catalog.pg_namespace n
     JOIN space s ON s.oid = n.oid
-    WHERE NOT EXISTS (
-        SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND m.objid = n.oid)
+    WHERE n.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)
     UNION ALL
-    SELECT 'default_privileges', coalesce(n.nspname::pg_catalog.text, ''), '', pg_catalog.pg_get_userbyid(a.defaclrole)::pg_catalog.text, a.defaclobjtype::pg_catalog.text,
+    SELECT 'default_privileges', coalesce(n.nspname::pg_catalog.text, ''), '',
+        pg_catalog.pg_get_userbyid(a.defaclrole)::pg_catalog.text, a.defaclobjtype::pg_catalog.text,
         '{}',
         a.defaclacl,
         'pg_catalog.pg_default_acl'::pg_catalog.regclass, a.oid, 0, 0, false

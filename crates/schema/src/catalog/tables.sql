@@ -29,7 +29,8 @@
         WHERE x.indisreplident
     ) i ON i.indrelid = c.oid
     LEFT JOIN (
-        SELECT h.inhrelid, pg_catalog.json_agg(pg_catalog.json_build_array('table', n.nspname, '', p.relname) ORDER BY h.inhseqno) AS parents
+        SELECT h.inhrelid,
+            pg_catalog.json_agg(pg_catalog.json_build_array('table', n.nspname, '', p.relname) ORDER BY h.inhseqno) AS parents
         FROM pg_catalog.pg_inherits h
         JOIN pg_catalog.pg_class p ON p.oid = h.inhparent
         JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace

@@ -4,8 +4,7 @@
     FROM pg_catalog.pg_type t
     JOIN space s ON s.oid = t.typnamespace
     WHERE t.typtype IN ('e', 'c', 'd', 'r')
-      AND NOT EXISTS (
-        SELECT FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND m.objid = t.oid)
+      AND t.oid NOT IN (SELECT m.objid FROM member m WHERE m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass)
 ), object (kind, schema, parent, name, arguments, body, acl, class, oid, attnum, bytes, volatile) AS (
     SELECT b.kind, t.nspname::pg_catalog.text, '', t.typname::pg_catalog.text, '',
         b.body,

@@ -1,25 +1,75 @@
-//! Temporary: to be replaced.
+//! What leads from one state of a database to another: statements, differences, and how dangerous each change is.
+//!
+//! [`steps`] works in three passes. Every object of the two models gets a verdict ([`verdict`]): kept, created, altered, replaced or
+//! dropped, first by what it is and then by what becomes of the objects that it needs. The verdicts become operations with an order
+//! ([`operations`]): drops go against the dependencies of the present state, everything else along those of the wanted one. Each operation
+//! is then written as statements ([`render`]).
+
+mod classify;
+mod compare;
+mod items;
+mod keywords;
+mod operations;
+mod rename;
+mod render;
+mod sql;
+mod types;
+mod verdict;
+
 use std::collections::BTreeSet;
-use crate::{Classified, Difference, Deviation, Key, Model, Step};
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
-/// x
-pub struct Rename { /// x
- pub from: Key, /// x
- pub to: Key }
-/// x
-pub struct Wanted<'a> { /// x
- pub model: &'a Model, /// x
- pub declared_before: &'a BTreeSet<Key>, /// x
- pub online_bytes: u64 }
-/// x
-pub fn steps(_present: &Model, _wanted: &Wanted<'_>) -> Vec<Step> { Vec::new() }
-/// x
-pub fn differences(present: &Model, wanted: &Model) -> Vec<Difference> { 
-  let mut v = Vec::new();
-  for o in wanted.iter() { match present.get(&o.key) { None => v.push(Difference{object:o.key.clone(),deviation:Deviation::Missing,detail:String::new()}), Some(p) if !p.is_same(o) => v.push(Difference{object:o.key.clone(),deviation:Deviation::Changed,detail:String::new()}), _=>{} } }
-  for o in present.iter() { if !wanted.has(&o.key) { v.push(Difference{object:o.key.clone(),deviation:Deviation::Extra,detail:String::new()}) } }
-  v }
-/// x
-pub fn classify(_b: &Model, _n: &Model, _w: &Wanted<'_>) -> Vec<Classified> { Vec::new() }
-/// x
-pub fn renames(_p: &Model, _r: &[Rename]) -> Vec<Step> { Vec::new() }
+use std::fmt::Write;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Key, Model, Stage, Step};
+
+pub use classify::classify;
+pub use compare::differences;
+pub use rename::{Rename, renames};
+pub use types::type_change;
+
+/// What a database is to become.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The objects of the bundle.
+    pub model: &'a Model,
+    /// Keys that the bundle deployed before declared: what of them is not in `model` any more is dropped. Anything else that `model` does
+    /// not know is left alone.
+    pub declared_before: &'a BTreeSet<Key>,
+    /// Bytes from which on an existing table counts as big: its index builds and constraint validations run after the transaction.
+    pub online_bytes: u64,
+}
+
+/// The statements that lead from `present` to `wanted`, in an order in which they run: those of [`Stage::Before`] first, those of
+/// [`Stage::After`] last. They are to be run with an empty search_path and `check_function_bodies` off, by the role that owns the objects.
+pub fn steps(present: &Model, wanted: &Wanted<'_>) -> Vec<Step> {
+    let (present, mut steps) = rename::adopt(present, wanted);
+    let present = present.as_ref();
+    let mut items = items::Items::new(present, wanted);
+    verdict::decide(&mut items);
+    let operations = operations::operations(&items);
+    let writer = render::Writer::new(&items, present, wanted);
+    for operation in operations {
+        steps.extend(writer.write(operation));
+    }
+    // Stable: within a stage the order stays.
+    steps.sort_by_key(|step| step.stage);
+    steps
+}
+
+/// The SHA-256, in hex, of what the steps do: equal for equal plans, whatever database they are for.
+pub fn plan_fingerprint(steps: &[Step]) -> String {
+    let mut hash = Sha256::new();
+    for step in steps {
+        let stage = match step.stage {
+            Stage::Before => 'b',
+            Stage::Within => 'w',
+            Stage::After => 'a',
+        };
+        hash.update(format!("{stage}{}:{}", step.sql.len(), step.sql));
+    }
+    hash.finalize().iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -116,11 +116,10 @@ impl Key {
     /// Schema and name without quotes, the default schema left out: `orders`, `audit.log`, `orders.id`, `total(bigint)`.
     pub fn name_for_people(&self) -> String {
         let mut text = String::new();
-        for part in [&self.schema, &self.parent] {
-            if !part.is_empty() && !(part == "public" && std::ptr::eq(part, &self.schema)) {
-                text.push_str(part);
-                text.push('.');
-            }
+        let schema = if self.schema == "public" { "" } else { &self.schema };
+        for part in [schema, &self.parent].into_iter().filter(|part| !part.is_empty()) {
+            text.push_str(part);
+            text.push('.');
         }
         text.push_str(&self.name);
         if self.kind == Kind::Routine {

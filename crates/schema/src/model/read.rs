@@ -117,6 +117,12 @@ fn normalise(object: &mut Object) {
         }
         same
     });
+    if let Some(default) = default_of(&mut object.body)
+        && default == "CURRENT_TIMESTAMP"
+    {
+        // Two trees to the server, one value to everybody.
+        *default = "now()".to_owned();
+    }
     match &mut object.body {
         Body::Table(table) => table.options.sort_unstable(),
         Body::Column(column) => {
@@ -127,6 +133,14 @@ fn normalise(object: &mut Object) {
         Body::MaterializedView(view) => view.options.sort_unstable(),
         Body::Policy(policy) => policy.roles.sort_unstable(),
         _ => {}
+    }
+}
+
+fn default_of(body: &mut Body) -> Option<&mut String> {
+    match body {
+        Body::Column(column) => column.default.as_mut(),
+        Body::Domain(domain) => domain.default.as_mut(),
+        _ => None,
     }
 }
 
@@ -213,5 +227,115 @@ impl Places {
             address = *self.stands_for.get(&(address.class, address.object))?;
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Body;
+
+    /// Answers with these objects, in the form of the queries, and these edges.
+    fn answers(objects: &[&str], edges: &str) -> Vec<String> {
+        let mut answers = vec!["[]".to_owned(); catalog_queries().len() - 2];
+        answers.push(format!("[{}]", objects.join(",")));
+        answers.push(edges.to_owned());
+        answers
+    }
+
+    fn model(objects: &[&str], edges: &str) -> Model {
+        Model::from_catalog(&answers(objects, edges)).unwrap()
+    }
+
+    fn table(name: &str, oid: u32) -> String {
+        format!(
+            r#"{{"key":["table","public","","{name}",""],"body":{{"table":{{"unlogged":false,"partition_key":null,
+            "partition_of":null,"inherits":[],"of_type":null,"options":["b=1","a=2"],"access_method":null,
+            "replica_identity":"default","row_security":{{"enabled":false,"forced":false}}}}}},"comment":null,
+            "grants":[["x","SELECT",false],["","SELECT",false],["x","SELECT",true]],"notes":[[1259,{oid},0],0,8192,false]}}"#
+        )
+    }
+
+    fn column(table: &str, name: &str, oid: u32, number: i32, default: &str) -> String {
+        format!(
+            r#"{{"key":["column","public","{table}","{name}",""],"body":{{"column":{{"data_type":"text","collation":null,
+            "not_null":true,"default":"{default}","generated":null,"identity":null,"storage":null,"compression":null,
+            "statistics":null,"options":["pg_attver=77","n_distinct=5"],"is_local":true}}}},"comment":"c","grants":[],
+            "notes":[[1259,{oid},{number}],{number},0,true]}}"#
+        )
+    }
+
+    fn extension(oid: u32) -> String {
+        format!(
+            r#"{{"key":["extension","","","e",""],"body":{{"extension":{{"schema":"public"}}}},"comment":null,"grants":[],
+            "notes":[[3079,{oid},0],0,0,false]}}"#
+        )
+    }
+
+    fn needs(model: &Model, key: &Key) -> Vec<String> {
+        model.get(key).unwrap().needs.iter().map(Key::to_string).collect()
+    }
+
+    #[test]
+    fn what_has_no_order_gets_one() {
+        let model = model(&[&table("t", 1), &column("t", "a", 1, 3, "CURRENT_TIMESTAMP")], "[]");
+        let table = model.get(&Key::new(Kind::Table, "public", "t")).unwrap();
+        let grants: Vec<_> = table.grants.iter().map(|g| (&*g.grantee, g.grantable)).collect();
+        assert_eq!(grants, [("", false), ("x", true)]);
+        assert_eq!(table.notes.bytes, 8192);
+        let Body::Table(body) = &table.body else { panic!("{table:?}") };
+        assert_eq!(body.options, ["a=2", "b=1"]);
+
+        let column = model.get(&Key::part(Kind::Column, "public", "t", "a")).unwrap();
+        let Body::Column(body) = &column.body else { panic!("{column:?}") };
+        assert_eq!(body.options, ["n_distinct=5"], "the version of the row format is not an option");
+        assert_eq!(body.default.as_deref(), Some("now()"));
+        assert_eq!((column.notes.position, column.notes.volatile), (3, true));
+        assert_eq!(model.at(Address { class: 1259, object: 1, column: 3 }), Some(column));
+    }
+
+    #[test]
+    fn needs_are_followed_to_the_objects_that_are_meant() {
+        let objects = [table("t", 1), column("t", "a", 1, 1, "x"), table("u", 2), extension(9)];
+        let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+        // A default (5) of t.a that needs the array (7) of the row type (6) of u, and a function (8) of the extension.
+        let edges = r#"[[2604,5,0,1259,1,1,"i"],[2604,5,0,1247,7,0,"n"],[1247,7,0,1247,6,0,"i"],[1247,6,0,1259,2,0,"i"],
+            [2604,5,0,1255,8,0,"n"],[1255,8,0,3079,9,0,"e"],[1259,1,0,1259,1,1,"n"],[1259,2,0,1255,404,0,"n"],
+            [1,1,0,1,2,0,"i"],[1,2,0,1,1,0,"i"],[1259,2,0,1,1,0,"n"]]"#;
+        let model = model(&objects, edges);
+        assert_eq!(needs(&model, &Key::part(Kind::Column, "public", "t", "a")), ["extension e", "table t", "table u"]);
+        assert_eq!(needs(&model, &Key::new(Kind::Table, "public", "t")), [""; 0]);
+        assert_eq!(needs(&model, &Key::new(Kind::Table, "public", "u")), [""; 0]);
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_what_is_compared_and_nothing_else() {
+        let one = model(&[&table("t", 1), &column("t", "a", 1, 1, "x")], "[]");
+        let same = model(&[&column("t", "a", 7, 2, "x"), &table("t", 7)], r#"[[1259,7,2,1259,7,0,"n"]]"#);
+        assert_eq!(one.fingerprint(), same.fingerprint());
+        assert_eq!(one.declared(), same.declared());
+        let text = one.fingerprint();
+        assert!(text.starts_with("m1:") && text.len() == 67, "{text}");
+        let others = [
+            model(&[&table("t", 1), &column("t", "a", 1, 1, "y")], "[]"),
+            model(&[&table("t", 1), &column("t", "b", 1, 1, "x")], "[]"),
+            model(&[&table("t", 1), &column("t", "a", 1, 1, "x").replace(r#""c""#, "null")], "[]"),
+            model(&[&table("t", 1).replace("SELECT", "INSERT"), &column("t", "a", 1, 1, "x")], "[]"),
+            model(&[&table("t", 1)], "[]"),
+        ];
+        others.iter().for_each(|other| assert_ne!(one.fingerprint(), other.fingerprint()));
+    }
+
+    #[test]
+    fn what_is_not_an_answer_is_refused() {
+        let mut few = answers(&[], "[]");
+        few.pop();
+        assert!(matches!(Model::from_catalog(&few), Err(ModelError::Answers { found, .. }) if found == few.len()));
+        assert!(matches!(Model::from_catalog(&[]), Err(ModelError::Answers { found: 0, .. })));
+        let broken = Model::from_catalog(&answers(&["{}"], "[]")).unwrap_err();
+        assert!(matches!(broken, ModelError::Answer { number: 10, .. }), "{broken}");
+        let broken = Model::from_catalog(&answers(&[], "[[1]]")).unwrap_err();
+        assert!(broken.to_string().contains("answer 11 of the catalog"), "{broken}");
+        assert!(Model::from_catalog(&answers(&[], "[]")).unwrap().is_empty());
     }
 }

@@ -250,7 +250,7 @@ fn sequences() -> Result<Vec<SequenceState>, Failure> {
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
            AND NOT (n.nspname = 'public' AND c.relname ~ '^_stonescriptdb_')
-           AND pg_catalog.has_sequence_privilege(c.oid, 'UPDATE')",
+           AND CASE WHEN c.relkind = 'S' THEN pg_catalog.has_sequence_privilege(c.oid, 'UPDATE') END",
     )?;
     names
         .iter()

@@ -1,0 +1,344 @@
+//! How dangerous each change is to the rows that are there.
+
+use std::collections::HashMap;
+
+use super::Wanted;
+use super::compare::alike;
+use super::types::type_change;
+use crate::{Address, Body, Classified, Column, Key, Kind, Model, Object, Safety};
+
+/// Classification of the change from `before`, the tenant before the deployment, to `wanted`. `now` is the tenant after its pending
+/// migrations ran (equal to `before` if there are none): what it has of the change already, a migration made.
+///
+/// Objects of `before` are found in `now` by [`Notes::address`](crate::Notes::address), so that a RENAME in a migration is a rename and
+/// no loss; in `wanted` by the name that they have in `now`.
+pub fn classify(before: &Model, now: &Model, wanted: &Wanted<'_>) -> Vec<Classified> {
+    let mut names: HashMap<Address, &Object> = HashMap::new();
+    for object in now.iter() {
+        names.extend(object.notes.address.map(|address| (address, object)));
+    }
+    let mut judge = Judge { now, wanted, found: Vec::new() };
+    // Everything of `before` by the key that it has now; what was there under another name is no addition.
+    let mut origins: HashMap<&Key, &Object> = HashMap::new();
+    let mut lost = Vec::new();
+    for object in before.iter() {
+        let after = match object.notes.address {
+            Some(address) => names.get(&address).copied().filter(|after| after.key.kind == object.key.kind),
+            None => now.get(&object.key),
+        };
+        match after {
+            Some(after) => {
+                origins.insert(&after.key, object);
+            }
+            None => lost.push(object),
+        }
+    }
+    for object in &lost {
+        // A migration dropped it, or dropped it and made another of the name.
+        judge.gone(object, true, before);
+    }
+    for (key, object) in &origins {
+        match wanted.model.get(key) {
+            Some(after) => judge.changed(object, now.get(key), after),
+            None if wanted.declared_before.contains(*key) || judge.is_part_of_gone(key) => {
+                judge.gone(object, false, before)
+            }
+            // Nobody declared it. A migration may have changed it all the same.
+            None => {
+                if let Some(after) = now.get(key) {
+                    judge.changed(object, Some(after), after);
+                }
+            }
+        }
+    }
+    for object in wanted.model.iter().filter(|object| !origins.contains_key(&object.key)) {
+        judge.new(object, before, &origins);
+    }
+    judge.found.sort_by(|a, b| (&a.object, &a.change_type).cmp(&(&b.object, &b.change_type)));
+    judge.found
+}
+
+struct Judge<'a, 'b> {
+    now: &'b Model,
+    wanted: &'b Wanted<'a>,
+    found: Vec<Classified>,
+}
+
+/// A class without more to say.
+fn class(key: &Key, change: &str) -> Classified {
+    let table = key.table().unwrap_or_else(|| key.clone());
+    Classified {
+        table: if key.kind == Kind::Constraint || key.kind == Kind::Column {
+            table.name_for_people()
+        } else {
+            key.name_for_people()
+        },
+        change_type: change.to_owned(),
+        column: (key.kind == Kind::Column).then(|| key.name.clone()),
+        object: Some(key.clone()),
+        ..Classified::default()
+    }
+}
+
+impl Judge<'_, '_> {
+    fn push(&mut self, classified: Classified) {
+        self.found.push(classified);
+    }
+
+    /// Whether it goes with a table that goes.
+    fn is_part_of_gone(&self, key: &Key) -> bool {
+        key.table().is_some_and(|table| !self.wanted.model.has(&table) && self.wanted.declared_before.contains(&table))
+    }
+
+    fn gone(&mut self, object: &Object, by_migration: bool, before: &Model) {
+        let key = &object.key;
+        let loss = |kind: &str, change: &str, allow: &str, reason: &str| Classified {
+            safety: Safety::Dataloss,
+            allow: Some(allow.to_owned()),
+            reason: format!("{kind} {} {reason}", key.name_for_people()),
+            ..class(key, change)
+        };
+        match &object.body {
+            Body::Table(_) => {
+                self.push(loss("table", "DropTable", "drop_table", "goes with all its rows"));
+            }
+            Body::Column(column) => {
+                // With its table goes every column: one entry is enough.
+                let table = key.table().and_then(|table| before.get(&table));
+                let alone = table.is_some_and(|table| {
+                    let now = match table.notes.address {
+                        Some(address) => {
+                            self.now.get(&table.key).filter(|now| now.notes.address == Some(address)).or_else(|| {
+                                // Renamed: its columns are not at their old key any more.
+                                self.now.of_kind(Kind::Table).find(|now| now.notes.address == Some(address))
+                            })
+                        }
+                        None => self.now.get(&table.key),
+                    };
+                    now.is_some_and(|now| {
+                        self.wanted.model.has(&now.key) || !self.wanted.declared_before.contains(&now.key)
+                    })
+                });
+                if !alone {
+                    return;
+                }
+                let mut entry = loss("column", "DropColumn", "drop_column", "goes with its values");
+                entry.from_type = Some(column.data_type.clone());
+                if column.generated.is_some() {
+                    (entry.safety, entry.allow) = (Safety::Safe, None);
+                    entry.reason = "the values are computed from other columns".to_owned();
+                }
+                self.push(entry);
+            }
+            _ => {
+                if let Some(change) = change_type(key.kind, "Drop") {
+                    let reason = "no row is lost".to_owned();
+                    self.push(Classified { by_migration, reason, ..class(key, &change) });
+                }
+            }
+        }
+    }
+
+    fn new(&mut self, object: &Object, before: &Model, origins: &HashMap<&Key, &Object>) {
+        let key = &object.key;
+        let by_migration = self.now.has(key);
+        match &object.body {
+            Body::Column(column) => {
+                let Some(table) = key.table() else { return };
+                // Columns of a new table are part of it.
+                if !origins.contains_key(&table) {
+                    return;
+                }
+                let _ = before;
+                let mut entry = class(key, "AddColumn");
+                entry.to_type = Some(column.data_type.clone());
+                entry.by_migration = by_migration;
+                if column.not_null
+                    && column.default.is_none()
+                    && column.identity.is_none()
+                    && column.generated.is_none()
+                {
+                    entry.allow = Some("add_not_null_column".to_owned());
+                    entry.safety = Safety::Dataloss;
+                    entry.reason = "rows that are there have no value for it".to_owned();
+                    if by_migration {
+                        (entry.safety, entry.allow) = (Safety::Safe, None);
+                        entry.reason = "a pending migration gives the rows their values".to_owned();
+                    }
+                } else {
+                    entry.reason = "rows that are there get its default".to_owned();
+                }
+                self.push(entry);
+            }
+            Body::Constraint(_) if key.table().is_some_and(|table| !origins.contains_key(&table)) => {}
+            _ => {
+                let verb = if matches!(key.kind, Kind::Constraint) { "Add" } else { "Create" };
+                if let Some(change) = change_type(key.kind, verb) {
+                    let reason = "nothing is taken away".to_owned();
+                    self.push(Classified { by_migration, reason, ..class(key, &change) });
+                }
+            }
+        }
+    }
+
+    /// From `before` to `after`; `now` is what a migration made of it.
+    fn changed(&mut self, before: &Object, now: Option<&Object>, after: &Object) {
+        let key = &after.key;
+        let made = now.is_some_and(|now| now.body == after.body);
+        match (&before.body, &after.body) {
+            (Body::Column(old), Body::Column(new)) => {
+                let now = match now.map(|now| &now.body) {
+                    Some(Body::Column(now)) => now,
+                    _ => old,
+                };
+                self.column(key, old, now, new);
+            }
+            (Body::Table(old), Body::Table(new)) if old.partition_key != new.partition_key => self.push(Classified {
+                safety: Safety::Dataloss,
+                allow: Some("drop_table".to_owned()),
+                reason: "a table can only be partitioned otherwise by dropping it and creating it again".to_owned(),
+                ..class(key, "DropTable")
+            }),
+            (Body::Table(old), Body::Table(new)) if old != new => {
+                let reason = "no row changes".to_owned();
+                self.push(Classified { by_migration: made, reason, ..class(key, "ModifyTable") });
+            }
+            (Body::Enum(old), Body::Enum(new)) if old != new => {
+                let missing: Vec<&str> =
+                    old.labels.iter().filter(|label| !new.labels.contains(label)).map(String::as_str).collect();
+                let mut entry = Classified { by_migration: made, ..class(key, "ModifyEnum") };
+                if missing.is_empty() {
+                    entry.reason = "no value goes".to_owned();
+                } else {
+                    entry.change_type = "DropEnumValue".to_owned();
+                    (entry.safety, entry.allow, entry.by_migration) =
+                        (Safety::Dataloss, Some("drop_enum_value".to_owned()), false);
+                    entry.reason = format!("rows with {} cannot stay", missing.join(", "));
+                }
+                self.push(entry);
+            }
+            (Body::Domain(old), Body::Domain(new)) if old != new => {
+                let mut entry = Classified { by_migration: made, ..class(key, "ModifyType") };
+                if old.data_type != new.data_type {
+                    (entry.from_type, entry.to_type) = (Some(old.data_type.clone()), Some(new.data_type.clone()));
+                    self.retyped(&mut entry, &old.data_type, &new.data_type, made);
+                } else {
+                    entry.reason = "the type of the values stays".to_owned();
+                }
+                self.push(entry);
+            }
+            (Body::Composite { attributes: old }, Body::Composite { attributes: new }) if old != new => {
+                let mut entry = Classified { by_migration: made, ..class(key, "ModifyType") };
+                let gone = old.iter().find(|old| !new.iter().any(|new| new.name == old.name));
+                match gone {
+                    Some(gone) => {
+                        (entry.safety, entry.allow) = (Safety::Dataloss, Some("modify_column_type".to_owned()));
+                        entry.by_migration = false;
+                        entry.reason = format!("values of the attribute {} go", gone.name);
+                    }
+                    None => entry.reason = "no attribute goes".to_owned(),
+                }
+                self.push(entry);
+            }
+            _ if key.kind == Kind::Constraint && before.body != after.body => {
+                let reason = "rows that are there are checked anew".to_owned();
+                self.push(Classified { by_migration: made, reason, ..class(key, "ModifyConstraint") });
+            }
+            _ if !alike(before, after) && before.body != after.body => {
+                let verb = if key.kind == Kind::View { "Replace" } else { "Modify" };
+                if let Some(change) = change_type(key.kind, verb) {
+                    let reason = "no row changes".to_owned();
+                    self.push(Classified { by_migration: made, reason, ..class(key, &change) });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn column(&mut self, key: &Key, old: &Column, now: &Column, new: &Column) {
+        if old.data_type != new.data_type || old.collation != new.collation {
+            let made = now.data_type == new.data_type && now.collation == new.collation;
+            let mut entry = Classified {
+                from_type: Some(old.data_type.clone()),
+                to_type: Some(new.data_type.clone()),
+                by_migration: made,
+                ..class(key, "ModifyColumnType")
+            };
+            if new.generated.is_some() && old.generated.is_some() {
+                entry.reason = "the values are computed from other columns".to_owned();
+            } else {
+                self.retyped(&mut entry, &old.data_type, &new.data_type, made);
+            }
+            self.push(entry);
+        }
+        if old.not_null != new.not_null {
+            let mut entry =
+                Classified { by_migration: now.not_null == new.not_null, ..class(key, "ModifyColumnNullable") };
+            if !new.not_null {
+                entry.reason = "no row is refused".to_owned();
+            } else if entry.by_migration {
+                entry.reason = "a pending migration gives the rows their values".to_owned();
+            } else {
+                entry.safety = Safety::Dataloss;
+                entry.allow = Some("set_not_null".to_owned());
+                entry.reason = "rows without a value refuse it".to_owned();
+            }
+            self.push(entry);
+        }
+        if old.generated.is_none() && new.generated.is_some() {
+            self.push(Classified {
+                safety: Safety::Dataloss,
+                allow: Some("drop_column".to_owned()),
+                reason: "the values give way to computed ones".to_owned(),
+                from_type: Some(old.data_type.clone()),
+                ..class(key, "DropColumn")
+            });
+        } else if old.default != new.default || old.identity != new.identity || old.generated != new.generated {
+            let made = now.default == new.default && now.identity == new.identity && now.generated == new.generated;
+            let reason = "rows that are there keep their values".to_owned();
+            self.push(Classified { by_migration: made, reason, ..class(key, "ModifyColumnDefault") });
+        }
+    }
+
+    fn retyped(&self, entry: &mut Classified, from: &str, to: &str, made: bool) {
+        let (safety, _) = type_change(from, to);
+        entry.safety = safety;
+        match safety {
+            Safety::Safe => entry.reason = "every value fits".to_owned(),
+            Safety::Dataloss => {
+                // Whoever makes it, parts of the values are gone.
+                entry.by_migration = false;
+                entry.reason = format!("not every value of {from} fits into {to}");
+            }
+            Safety::Incompatible if made => {
+                entry.safety = Safety::Safe;
+                entry.reason = "a pending migration converts the values".to_owned();
+            }
+            Safety::Incompatible => entry.reason = format!("no cast from {from} to {to} keeps the values"),
+        }
+        if entry.safety != Safety::Safe {
+            entry.allow = Some("modify_column_type".to_owned());
+        }
+    }
+}
+
+/// `CreateView`, `DropIndex`; None for kinds that are not classified.
+fn change_type(kind: Kind, verb: &str) -> Option<String> {
+    let noun = match kind {
+        Kind::Table => "Table",
+        Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range => "Type",
+        Kind::View => "View",
+        Kind::MaterializedView => "MaterializedView",
+        Kind::Constraint => "Constraint",
+        Kind::Index => "Index",
+        Kind::Trigger => "Trigger",
+        Kind::Policy => "Policy",
+        Kind::Rule => "Rule",
+        Kind::Schema => "Schema",
+        Kind::Statistics => "Statistics",
+        Kind::Sequence | Kind::Extension | Kind::DefaultPrivileges | Kind::Column | Kind::Routine | Kind::Other => {
+            return None;
+        }
+    };
+    Some(format!("{verb}{noun}"))
+}

@@ -1,0 +1,259 @@
+//! Columns.
+
+use petgraph::graph::NodeIndex;
+
+use super::super::items::{Item, Verdict};
+use super::super::sql::{element, ident, list, name, owner_name};
+use super::super::types::{is_assignable, type_change};
+use super::relation::change_options;
+use super::types::options;
+use super::{Writer, plain};
+use crate::{Body, Column, Generated, Hazard, Identity, Key, Object, Safety, Step};
+
+/// What [`Writer::definition`] makes of a column: all but the settings that need statements of their own.
+pub(super) fn as_defined(column: &Column, with_default: bool) -> Column {
+    let default = column.default.clone().filter(|_| with_default || column.generated.is_some());
+    Column { storage: None, statistics: None, options: Vec::new(), default, ..column.clone() }
+}
+
+impl Writer<'_, '_> {
+    /// The column as CREATE TABLE and ADD COLUMN take it.
+    pub(super) fn definition(&self, key: &Key, column: &Column, with_default: bool) -> String {
+        let mut sql = format!("{} {}", ident(&key.name), column.data_type);
+        if let Some(compression) = &column.compression {
+            sql.push_str(&format!(" COMPRESSION {}", ident(compression)));
+        }
+        if let Some(collation) = &column.collation {
+            sql.push_str(&format!(" COLLATE {collation}"));
+        }
+        match (&column.default, column.generated) {
+            (Some(expression), Some(generated)) => {
+                let word = match generated {
+                    Generated::Stored => "STORED",
+                    Generated::Virtual => "VIRTUAL",
+                };
+                sql.push_str(&format!(" GENERATED ALWAYS AS ({expression}) {word}"));
+            }
+            (Some(expression), None) if with_default => sql.push_str(&format!(" DEFAULT {expression}")),
+            _ => {}
+        }
+        if let Some(identity) = column.identity {
+            sql.push_str(&format!(" GENERATED {} AS IDENTITY{}", word(identity), self.sequence_of(key)));
+        }
+        if column.not_null {
+            sql.push_str(" NOT NULL");
+        }
+        sql
+    }
+
+    fn sequence_of(&self, column: &Key) -> String {
+        match self.identities.get(column) {
+            Some(Object { key, body: Body::Sequence(sequence), .. }) => {
+                format!(" (SEQUENCE NAME {} {})", name(key), options(sequence))
+            }
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn set_default(&self, key: &Key, default: &str) -> Step {
+        let (table, column) = (owner_name(key), ident(&key.name));
+        plain(key, format!("ALTER TABLE ONLY {table} ALTER COLUMN {column} SET DEFAULT {default}"))
+    }
+
+    pub(super) fn add_column(&self, node: NodeIndex, item: &Item<'_>, after: &Column) -> Vec<Step> {
+        let key = item.key;
+        if let Some(parent) = self.parent_column(node)
+            && let Some(Object { body: Body::Column(parent), .. }) = parent.after
+        {
+            // It came with the parent's.
+            let identity = if self.identities.contains_key(key) { None } else { after.identity };
+            let made = Column { storage: None, statistics: None, options: Vec::new(), identity, ..parent.clone() };
+            return self.settings(key, &made, after, false);
+        }
+        let mut step =
+            plain(key, format!("ALTER TABLE {} ADD COLUMN {}", owner_name(key), self.definition(key, after, true)));
+        if let Some(table) = key.table() {
+            let volatile = item.after.is_some_and(|object| object.notes.volatile) || after.identity.is_some();
+            if volatile && after.default.is_some()
+                || after.generated == Some(Generated::Stored)
+                || after.identity.is_some()
+            {
+                step.hazards = self.on_rows(&table, &[Hazard::RewritesTable, Hazard::StrongLock]);
+            }
+            if needs_value(after) && item.verdict == Verdict::Create {
+                step.safety = Safety::Dataloss;
+            }
+        }
+        std::iter::once(step).chain(self.settings(key, &as_defined(after, true), after, false)).collect()
+    }
+
+    pub(super) fn alter_column(&self, node: NodeIndex, item: &Item<'_>, before: &Column, after: &Column) -> Vec<Step> {
+        let key = item.key;
+        let mut now = before.clone();
+        let mut steps = Vec::new();
+        if item.cut && before.generated.is_none() {
+            now.default = None;
+        }
+        let parent = self.parent_column(node);
+        let parent_after = match parent.and_then(|parent| parent.after).map(|object| &object.body) {
+            Some(Body::Column(column)) => Some(column),
+            _ => None,
+        };
+        let alter = |action: String| {
+            plain(key, format!("ALTER TABLE {} ALTER COLUMN {} {action}", owner_name(key), ident(&key.name)))
+        };
+        if before.generated.is_some() && after.generated.is_none() {
+            if parent.is_none() {
+                steps.push(alter("DROP EXPRESSION".to_owned()));
+            }
+            (now.generated, now.default) = (None, None);
+        }
+        if before.identity.is_some() && after.identity.is_none() {
+            steps.push(alter("DROP IDENTITY".to_owned()));
+            now.identity = None;
+        }
+        if item.retyped {
+            match parent_after {
+                // The parent's statement reached it.
+                Some(parent) => now.default = parent.default.clone(),
+                None => {
+                    steps.push(self.retype(key, &now, before, after));
+                    if now.generated.is_none()
+                        && after.generated.is_none()
+                        && (now.default.is_some() || after.default.is_some())
+                    {
+                        now.default = after.default.clone();
+                    }
+                }
+            }
+            (now.data_type, now.collation) = (after.data_type.clone(), after.collation.clone());
+        }
+        if let Some(parent) = parent
+            && let (Some(Object { body: Body::Column(old), .. }), Some(Object { body: Body::Column(new), .. })) =
+                (parent.before, parent.after)
+            && old.not_null != new.not_null
+            && parent.verdict == Verdict::Alter
+        {
+            now.not_null = new.not_null;
+        }
+        steps.extend(self.settings(key, &now, after, false));
+        steps
+    }
+
+    /// The type's change, with a default that need not fit both.
+    fn retype(&self, key: &Key, now: &Column, before: &Column, after: &Column) -> Step {
+        let column = ident(&key.name);
+        let mut actions = Vec::new();
+        if now.default.is_some() {
+            actions.push(format!("ALTER COLUMN {column} DROP DEFAULT"));
+        }
+        let collation = after.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
+        let (from, to) = (before.data_type.as_str(), after.data_type.as_str());
+        let (safety, rewrites) = type_change(from, to);
+        let user = |data_type: &str| data_type.contains('.');
+        let using = if from == to && !user(from) || is_assignable(from, to) {
+            String::new()
+        } else if user(from) && user(to) || from.ends_with("[]") != to.ends_with("[]") {
+            // By its text: the two know nothing of each other.
+            let array = if from.ends_with("[]") && to.ends_with("[]") { "[]" } else { "" };
+            format!(" USING {column}::text{array}::{to}")
+        } else {
+            format!(" USING {column}::{to}")
+        };
+        actions.push(format!("ALTER COLUMN {column} TYPE {to}{collation}{using}"));
+        if let Some(default) = &after.default {
+            actions.push(format!("ALTER COLUMN {column} SET DEFAULT {default}"));
+        }
+        let table = key.table();
+        let renewed = from == to && user(element(from));
+        let hazards = match &table {
+            Some(table) if rewrites || renewed || before.collation != after.collation => {
+                self.on_rows(table, &[Hazard::RewritesTable, Hazard::StrongLock])
+            }
+            _ => Vec::new(),
+        };
+        Step { safety, hazards, ..plain(key, format!("ALTER TABLE {} {}", owner_name(key), list(actions))) }
+    }
+
+    /// Everything but the type and the expression of a generated column.
+    pub(super) fn settings(&self, key: &Key, before: &Column, after: &Column, deferred: bool) -> Vec<Step> {
+        let column = ident(&key.name);
+        let alter =
+            |action: String| plain(key, format!("ALTER TABLE {} ALTER COLUMN {column} {action}", owner_name(key)));
+        let only =
+            |action: String| plain(key, format!("ALTER TABLE ONLY {} ALTER COLUMN {column} {action}", owner_name(key)));
+        let mut steps = Vec::new();
+        if after.generated.is_none() && before.default != after.default && !deferred {
+            steps.push(match &after.default {
+                Some(default) => self.set_default(key, default),
+                None => only("DROP DEFAULT".to_owned()),
+            });
+        }
+        match (before.not_null, after.not_null) {
+            (false, true) => {
+                let hazards = key.table().map(|table| self.on_rows(&table, &[Hazard::ScansTable, Hazard::StrongLock]));
+                let created = key.table().and_then(|table| self.items.get(&table)).is_some_and(|table| table.comes());
+                let safety = if created { Safety::Safe } else { Safety::Dataloss };
+                let hazards = hazards.unwrap_or_default();
+                steps.push(Step { hazards, safety, ..alter("SET NOT NULL".to_owned()) });
+            }
+            (true, false) => steps.push(alter("DROP NOT NULL".to_owned())),
+            _ => {}
+        }
+        match (before.identity, after.identity) {
+            (None, Some(identity)) => {
+                steps.push(alter(format!("ADD GENERATED {} AS IDENTITY{}", word(identity), self.sequence_of(key))));
+            }
+            (Some(old), Some(new)) if old != new => steps.push(alter(format!("SET GENERATED {}", word(new)))),
+            (Some(_), None) => steps.push(alter("DROP IDENTITY".to_owned())),
+            _ => {}
+        }
+        if before.storage != after.storage {
+            let storage = after.storage.as_deref().unwrap_or_else(|| storage_of(&after.data_type));
+            steps.push(only(format!("SET STORAGE {}", storage.to_uppercase())));
+        }
+        if before.compression != after.compression {
+            let compression = after.compression.as_deref().map_or("DEFAULT".to_owned(), ident);
+            steps.push(only(format!("SET COMPRESSION {compression}")));
+        }
+        if before.statistics != after.statistics {
+            steps.push(only(format!("SET STATISTICS {}", after.statistics.unwrap_or(-1))));
+        }
+        steps.extend(change_options(&before.options, &after.options).into_iter().map(only));
+        steps
+    }
+}
+
+/// A column that rows which are there can have no value for.
+pub(super) fn needs_value(column: &Column) -> bool {
+    column.not_null && column.default.is_none() && column.identity.is_none() && column.generated.is_none()
+}
+
+fn word(identity: Identity) -> &'static str {
+    match identity {
+        Identity::Always => "ALWAYS",
+        Identity::ByDefault => "BY DEFAULT",
+    }
+}
+
+/// How PostgreSQL stores a type's values unless told otherwise (SET STORAGE DEFAULT is known from 16 on only).
+fn storage_of(data_type: &str) -> &'static str {
+    match data_type.split('(').next().unwrap_or_default() {
+        _ if data_type.ends_with("[]") => "extended",
+        "smallint"
+        | "integer"
+        | "bigint"
+        | "boolean"
+        | "real"
+        | "double precision"
+        | "date"
+        | "uuid"
+        | "timestamp"
+        | "timestamp with time zone"
+        | "timestamp without time zone"
+        | "interval"
+        | "oid" => "plain",
+        "numeric" | "inet" | "cidr" => "main",
+        _ => "extended",
+    }
+}

@@ -1,0 +1,205 @@
+//! Rights: what an object that was just created has, and the statements that lead to what it is to have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::items::{Item, Verdict};
+use super::super::sql::{ident, list, name, owner_name, role};
+use super::{Writer, plain};
+use crate::{Body, Grant, Key, Kind, Model, Object, RoutineKind, Step};
+
+/// All rights that there are on a kind of object in every version of PostgreSQL.
+fn all(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Table | Kind::View | Kind::MaterializedView => {
+            &["DELETE", "INSERT", "REFERENCES", "SELECT", "TRIGGER", "TRUNCATE", "UPDATE"]
+        }
+        Kind::Sequence => &["SELECT", "UPDATE", "USAGE"],
+        Kind::Routine => &["EXECUTE"],
+        Kind::Schema => &["CREATE", "USAGE"],
+        Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range => &["USAGE"],
+        _ => &[],
+    }
+}
+
+/// The kinds that an object type of default privileges is about.
+fn kind_of_defaults(object_type: &str) -> Kind {
+    match object_type {
+        "S" => Kind::Sequence,
+        "f" => Kind::Routine,
+        "T" => Kind::Enum,
+        "n" => Kind::Schema,
+        _ => Kind::Table,
+    }
+}
+
+/// What PUBLIC may without anybody having said so.
+fn of_public(kind: Kind) -> Option<Grant> {
+    let privilege = match kind {
+        Kind::Routine => "EXECUTE",
+        Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range => "USAGE",
+        _ => return None,
+    };
+    Some(Grant { grantee: String::new(), privilege: privilege.to_owned(), grantable: false })
+}
+
+/// The one role that has all rights on everything, if there is exactly one: who owns the objects. The models do not say it.
+pub(super) fn owner<'a>(present: &'a Model, wanted: &'a Model) -> Option<&'a str> {
+    let mut candidates: Option<BTreeSet<&str>> = None;
+    for object in present.iter().chain(wanted.iter()) {
+        let all = all(object.key.kind);
+        if all.is_empty() || object.grants.is_empty() || object.key.kind == Kind::Schema {
+            continue;
+        }
+        let mut rights: BTreeMap<&str, usize> = BTreeMap::new();
+        for grant in object.grants.iter().filter(|grant| all.contains(&grant.privilege.as_str())) {
+            *rights.entry(&grant.grantee).or_default() += 1;
+        }
+        let full = rights.into_iter().filter(|(grantee, count)| *count == all.len() && !grantee.is_empty());
+        let full: BTreeSet<&str> = full.map(|(grantee, _)| grantee).collect();
+        candidates = Some(match candidates {
+            None => full,
+            Some(before) => before.intersection(&full).copied().collect(),
+        });
+    }
+    let mut candidates = candidates?.into_iter();
+    candidates.next().filter(|_| candidates.next().is_none())
+}
+
+impl Writer<'_, '_> {
+    /// GRANT and REVOKE, as far as the rights differ from those that the object has.
+    pub(super) fn privileges(&self, item: &Item<'_>, created: bool) -> Vec<Step> {
+        let key = item.key;
+        if key.kind == Kind::DefaultPrivileges {
+            return self.default_privileges(item);
+        }
+        let Some(after) = item.after else { return Vec::new() };
+        let target = match (&after.body, key.kind) {
+            (Body::Routine(routine), _) => {
+                let word = if routine.kind == RoutineKind::Procedure { "PROCEDURE" } else { "FUNCTION" };
+                format!("{word} {}({})", name(key), key.arguments)
+            }
+            (_, Kind::Schema) => format!("SCHEMA {}", ident(&key.name)),
+            (_, Kind::Sequence) => format!("SEQUENCE {}", name(key)),
+            (_, Kind::Table | Kind::View | Kind::MaterializedView) => format!("TABLE {}", name(key)),
+            (_, Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range) => format!("TYPE {}", name(key)),
+            (_, Kind::Column) => format!("TABLE {}", owner_name(key)),
+            _ => return Vec::new(),
+        };
+        let wanted: BTreeSet<&Grant> = after.grants.iter().collect();
+        let column = (key.kind == Kind::Column).then(|| ident(&key.name));
+        let statements = if created {
+            let initial = self.initial(key, after);
+            change(&initial.iter().collect(), &wanted, &target, column.as_deref())
+        } else {
+            let before: BTreeSet<&Grant> = item.before.map(|before| before.grants.iter().collect()).unwrap_or_default();
+            change(&before, &wanted, &target, column.as_deref())
+        };
+        statements.into_iter().map(|sql| plain(key, sql)).collect()
+    }
+
+    /// The rights on an object when it has just been created.
+    fn initial(&self, key: &Key, object: &Object) -> BTreeSet<Grant> {
+        let kind = match key.kind {
+            Kind::View | Kind::MaterializedView => Kind::Table,
+            Kind::Composite | Kind::Domain | Kind::Range => Kind::Enum,
+            kind => kind,
+        };
+        let mut grants: BTreeSet<Grant> = of_public(kind).into_iter().collect();
+        if kind != Kind::Column {
+            let applies = |defaults: &&&Object| {
+                let defaults = &defaults.key;
+                kind_of_defaults(&defaults.name) == kind && self.owner.is_none_or(|owner| owner == defaults.parent)
+            };
+            for defaults in self.defaults.iter().filter(applies) {
+                if defaults.key.schema.is_empty() {
+                    // They stand in the place of the built-in ones.
+                    grants = defaults.grants.iter().cloned().collect();
+                }
+            }
+            for defaults in self.defaults.iter().filter(applies).filter(|defaults| defaults.key.schema == key.schema) {
+                if !key.schema.is_empty() {
+                    grants.extend(defaults.grants.iter().cloned());
+                }
+            }
+        }
+        // A right with the option to grant it on is one entry, not two.
+        let strong: BTreeSet<(String, String)> =
+            grants.iter().filter(|g| g.grantable).map(|g| (g.grantee.clone(), g.privilege.clone())).collect();
+        grants.retain(|g| g.grantable || !strong.contains(&(g.grantee.clone(), g.privilege.clone())));
+        // What the owner has of itself.
+        grants.extend(object.grants.iter().filter(|grant| Some(grant.grantee.as_str()) == self.owner).cloned());
+        grants
+    }
+
+    fn default_privileges(&self, item: &Item<'_>) -> Vec<Step> {
+        let key = item.key;
+        let kind = kind_of_defaults(&key.name);
+        let mut built_in: Vec<Grant> = Vec::new();
+        if key.schema.is_empty() {
+            built_in.extend(of_public(kind));
+            built_in.extend(all(kind).iter().map(|privilege| Grant {
+                grantee: key.parent.clone(),
+                privilege: (*privilege).to_owned(),
+                grantable: false,
+            }));
+        }
+        let before = item.before.map_or(&built_in, |object| &object.grants);
+        let after = item.after.filter(|_| item.verdict != Verdict::Drop).map_or(&built_in, |object| &object.grants);
+        let mut prefix = "ALTER DEFAULT PRIVILEGES".to_owned();
+        if self.owner.is_some_and(|owner| owner != key.parent) {
+            prefix.push_str(&format!(" FOR ROLE {}", ident(&key.parent)));
+        }
+        if !key.schema.is_empty() {
+            prefix.push_str(&format!(" IN SCHEMA {}", ident(&key.schema)));
+        }
+        let target = match kind {
+            Kind::Sequence => "SEQUENCES",
+            Kind::Routine => "FUNCTIONS",
+            Kind::Enum => "TYPES",
+            Kind::Schema => "SCHEMAS",
+            _ => "TABLES",
+        };
+        change(&before.iter().collect(), &after.iter().collect(), target, None)
+            .into_iter()
+            .map(|sql| plain(key, format!("{prefix} {sql}")))
+            .collect()
+    }
+}
+
+/// The statements that lead from some rights to others; of a column, if it is given.
+fn change(before: &BTreeSet<&Grant>, after: &BTreeSet<&Grant>, target: &str, column: Option<&str>) -> Vec<String> {
+    let rights = |grants: &BTreeSet<&Grant>| -> BTreeMap<(String, String), bool> {
+        grants.iter().map(|grant| ((grant.grantee.clone(), grant.privilege.clone()), grant.grantable)).collect()
+    };
+    let (before, after) = (rights(before), rights(after));
+    let mut revoked: BTreeMap<(&str, bool), Vec<&str>> = BTreeMap::new();
+    let mut granted: BTreeMap<(&str, bool), Vec<&str>> = BTreeMap::new();
+    for ((grantee, privilege), grantable) in &before {
+        match after.get(&(grantee.clone(), privilege.clone())) {
+            None => revoked.entry((grantee, false)).or_default().push(privilege),
+            Some(false) if *grantable => revoked.entry((grantee, true)).or_default().push(privilege),
+            Some(_) => {}
+        }
+    }
+    for ((grantee, privilege), grantable) in &after {
+        match before.get(&(grantee.clone(), privilege.clone())) {
+            Some(had) if *had || !*grantable => {}
+            _ => granted.entry((grantee, *grantable)).or_default().push(privilege),
+        }
+    }
+    let rights = |privileges: Vec<&str>| {
+        list(privileges.into_iter().map(|privilege| match column {
+            Some(column) => format!("{privilege} ({column})"),
+            None => privilege.to_owned(),
+        }))
+    };
+    let revokes = revoked.into_iter().map(|((grantee, option), privileges)| {
+        let option = if option { "GRANT OPTION FOR " } else { "" };
+        format!("REVOKE {option}{} ON {target} FROM {}", rights(privileges), role(grantee))
+    });
+    let grants = granted.into_iter().map(|((grantee, option), privileges)| {
+        let option = if option { " WITH GRANT OPTION" } else { "" };
+        format!("GRANT {} ON {target} TO {}{option}", rights(privileges), role(grantee))
+    });
+    revokes.chain(grants).collect()
+}
