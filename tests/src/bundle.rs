@@ -79,6 +79,12 @@ impl Files {
         self
     }
 
+    /// Only the files of one kind.
+    pub fn only(mut self, kind: &str) -> Files {
+        self.files.retain(|path, _| path.starts_with(&format!("{kind}/")));
+        self
+    }
+
     /// How many files there are of a kind, which is the name of their folder.
     pub fn count(&self, kind: &str) -> usize {
         self.files.keys().filter(|path| path.starts_with(&format!("{kind}/"))).count()

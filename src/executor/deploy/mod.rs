@@ -32,7 +32,7 @@ mod validation;
 use std::collections::BTreeSet;
 
 use pgrx::Spi;
-use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, Start};
+use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
 use stonescriptdb_schema::{Class, Deviation, Difference, Key, Model, ObjectName, differences};
 
 use crate::postgres::{self, PgError, quote_identifier, transaction};
@@ -123,7 +123,7 @@ fn clone_of_template(request: &DeployRequest, seeds: &[Seed]) -> Result<DeployRe
         let seeding = Seeding { request, seeds, created: &|_| true, bundle: Some(&bundle) };
         seeders::run(&seeding, &mut report)?;
         Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(spi)?;
-        tracking::date_anew(&request.deployment_id)?;
+        tracking::date_anew(request)?;
         report.verification.passed = true;
         Ok(report)
     })
@@ -205,8 +205,8 @@ enum Stop {
     Failed(Box<Failure>),
     /// It was a dry run: this is what would have been done.
     Planned(Box<DeployReport>),
-    /// These statements must be committed first.
-    First(Vec<String>),
+    /// These statements must be committed first; what the catalog was before them.
+    First(Box<Model>, Vec<PlannedStep>),
 }
 
 impl From<Failure> for Stop {

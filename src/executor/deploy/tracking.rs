@@ -274,8 +274,8 @@ pub(super) fn write_state(
     .map_err(spi)
 }
 
-/// In a copy of a template: what it records as deployed was deployed now.
-pub(super) fn date_anew(deployment_id: &str) -> Result<(), Failure> {
+/// In a copy of a template: what it records as deployed was deployed now, by this deployment.
+pub(super) fn date_anew(request: &DeployRequest) -> Result<(), Failure> {
     for (table, column) in [
         ("_stonescriptdb_gateway_migrations", "applied_at"),
         ("_stonescriptdb_gateway_types", "deployed_at"),
@@ -286,7 +286,17 @@ pub(super) fn date_anew(deployment_id: &str) -> Result<(), Failure> {
     }
     Spi::run_with_args(
         "UPDATE public._stonescriptdb_state SET deployed_at = pg_catalog.now(), deployment_id = $1::pg_catalog.uuid",
-        &[deployment_id.into()],
+        &[request.deployment_id.as_str().into()],
+    )
+    .map_err(spi)?;
+    Spi::run_with_args(
+        "INSERT INTO public._stonescriptdb_gateway_changelog (change_type, object_name, change_detail, forced, deployment_id)
+         VALUES ('database_created', pg_catalog.current_database(), pg_catalog.jsonb_build_object('bundle_sha256', $1), $2, $3::pg_catalog.uuid)",
+        &[
+            request.bundle_sha256.as_str().into(),
+            request.options.force.into(),
+            request.deployment_id.as_str().into(),
+        ],
     )
     .map_err(spi)
 }

@@ -37,8 +37,22 @@ struct Transition<'a> {
     sources: &'a Sources,
     /// What may be made before the migrations.
     ahead: Ahead,
-    /// New enum values are committed.
-    values_are_there: bool,
+    /// New enum values that were committed before the transaction.
+    values: Values,
+}
+
+/// New enum values, which nobody can use before they are committed.
+enum Values {
+    /// Whether there are any is not known yet.
+    Unknown,
+    /// They are there, or it is a dry run, for which nothing is committed.
+    Settled(Option<Added>),
+}
+
+/// Enum values that were added, and the catalog before that.
+struct Added {
+    before: Model,
+    steps: Vec<PlannedStep>,
 }
 
 /// Carries it out.
@@ -73,19 +87,23 @@ pub(super) fn run(
         places: Places::of(proof),
         sources: &sources,
         ahead: Ahead::Types,
-        values_are_there: request.options.dry_run,
+        values: if request.options.dry_run { Values::Settled(None) } else { Values::Unknown },
     };
-    let mut added: Vec<String> = Vec::new();
     let result = loop {
         match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
             Ok(report) => break Ok(report),
             Err(Stop::Planned(report)) => return Ok(*report),
-            Err(Stop::First(statements)) => {
-                for sql in statements {
-                    run_alone(&sql)?;
-                    added.push(sql);
+            Err(Stop::First(before, mut steps)) => {
+                for place in 0..steps.len() {
+                    let Some(step) = steps.get_mut(place) else { break };
+                    let begun = std::time::Instant::now();
+                    if let Err(failure) = run_alone(&step.sql) {
+                        steps.truncate(place);
+                        return Err(with_values(failure, &steps));
+                    }
+                    step.duration_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
                 }
-                transition.values_are_there = true;
+                transition.values = Values::Settled(Some(Added { before: *before, steps }));
             }
             // A migration names something that the declared files make.
             Err(Stop::Failed(failure)) if transition.ahead == Ahead::Types && wants_more(&failure) => {
@@ -101,8 +119,11 @@ pub(super) fn run(
             Err(Stop::Failed(failure)) => break Err(*failure),
         }
     };
-    let mut report = result.map_err(|failure| with_values(failure, &added))?;
-    if report.plan.iter().any(|step| !step.transactional) {
+    let mut report = result.map_err(|failure| match &transition.values {
+        Values::Settled(Some(added)) => with_values(failure, &added.steps),
+        _ => failure,
+    })?;
+    if transaction(has_pending)? {
         afterwards::run(&mut report)?;
         if !report.unfinished {
             afterwards::settle(proof, &request.bundle_sha256, &request.deployment_id, &mut report)?;
@@ -117,6 +138,10 @@ fn has_unfinished_migration() -> Result<bool, Failure> {
     }
     let any = Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM public._stonescriptdb_pending WHERE migration IS NOT NULL)");
     Ok(any.map_err(spi)? == Some(true))
+}
+
+fn has_pending() -> Result<bool, Failure> {
+    Ok(tracking::state()?.is_some_and(|state| state.is_pending))
 }
 
 fn run_alone(sql: &str) -> Result<(), Failure> {
@@ -135,11 +160,12 @@ fn wants_more(failure: &Failure) -> bool {
 }
 
 /// PostgreSQL cannot take an enum value back.
-fn with_values(failure: Failure, added: &[String]) -> Failure {
+fn with_values(failure: Failure, added: &[PlannedStep]) -> Failure {
     if added.is_empty() {
         return failure;
     }
-    let stays = format!("New enum values were added and stay: {}", added.join("; "));
+    let statements: Vec<&str> = added.iter().map(|step| step.sql.as_str()).collect();
+    let stays = format!("New enum values were added and stay: {}", statements.join("; "));
     let detail = failure.detail.as_ref().map_or_else(|| stays.clone(), |detail| format!("{detail} {stays}"));
     failure.detail(detail)
 }
@@ -148,7 +174,7 @@ impl Stop {
     fn as_failure(&self) -> Option<&Failure> {
         match self {
             Stop::Failed(failure) => Some(failure),
-            Stop::Planned(_) | Stop::First(_) => None,
+            Stop::Planned(_) | Stop::First(..) => None,
         }
     }
 }
@@ -175,29 +201,37 @@ impl Transition<'_> {
             declared_before: &declared_before,
             online_bytes: settings::online_table_bytes(),
         };
-        let before = catalog::without_spelling(catalog::read()?, wanted_model);
-        report.from_fingerprint = before.fingerprint();
-        if !self.values_are_there {
-            let first = self.new_enum_values(&before, wanted_model, &pending);
-            if !first.is_empty() {
-                return Err(Stop::First(first));
+        let present = catalog::without_spelling(catalog::read()?, wanted_model);
+        let mut before = &present;
+        match &self.values {
+            Values::Unknown => {
+                let first = self.new_enum_values(&present, wanted_model, &pending);
+                if !first.is_empty() {
+                    return Err(Stop::First(Box::new(present), first));
+                }
             }
+            Values::Settled(Some(added)) => {
+                before = &added.before;
+                report.plan.extend(added.steps.iter().cloned());
+            }
+            Values::Settled(None) => {}
         }
+        report.from_fingerprint = before.fingerprint();
         for (path, spec) in &self.proof.extensions {
             if extensions::create(spec).map_err(|failure| failure.at(path, None))? {
                 report.extensions_installed += 1;
             }
         }
-        let now = self.migrate(&before, wanted_model, &pending, &mut report)?;
-        let now = now.map_or_else(|| before.clone(), |now| catalog::without_spelling(now, wanted_model));
-        let changes = classify(&before, &now, &wanted);
+        let now = self.migrate(&present, wanted_model, &pending, &mut report)?;
+        let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
+        let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
         let planned: Vec<Step> = steps(&now, &wanted);
         let is_plain = pending.within.is_empty() && report.extensions_installed == 0 && report.plan.is_empty();
         if self.request.options.dry_run && is_plain {
             // Nothing has to run to know what would.
             report.plan.extend(planned.iter().map(apply::planned));
-            self.count(&before, wanted_model, &planned, &mut report);
+            self.count(before, wanted_model, &planned, &mut report);
             report.plan_fingerprint = fingerprint_of(&report.plan);
             return Err(Stop::Planned(Box::new(report)));
         }
@@ -205,7 +239,7 @@ impl Transition<'_> {
             validation::refuse(self.request, &changes, &self.places)?;
         }
         let after = self.apply(now, planned, &wanted, &mut report)?;
-        self.count(&before, wanted_model, &after.steps, &mut report);
+        self.count(before, wanted_model, &after.steps, &mut report);
         apply::validate(&after.steps, &after.model, &self.places)?;
         afterwards::note(&after.steps, &pending.after, &mut report)?;
         let created = |name: &ObjectName| {
@@ -237,26 +271,21 @@ impl Transition<'_> {
     }
 
     /// New values of enums that are there: of the wanted types, and of pending migrations. Nobody can use them before they are committed.
-    fn new_enum_values(&self, before: &Model, wanted: &Model, pending: &Pending<'_>) -> Vec<String> {
+    fn new_enum_values(&self, before: &Model, wanted: &Model, pending: &Pending<'_>) -> Vec<PlannedStep> {
         let mut found = Vec::new();
         for source in &pending.within {
             for statement in &source.script.statements {
                 if let Some(name) = source.script.enum_with_new_value(statement)
                     && keys_of(&name).iter().any(|key| key.kind == Kind::Enum && before.has(key))
                 {
-                    found.push(source.script.statement_text(statement).to_owned());
+                    found.push(PlannedStep { transactional: false, ..migrations::planned(source, statement) });
                 }
             }
         }
-        if found.is_empty() {
-            let none = BTreeSet::new();
-            let whole = Wanted { model: wanted, declared_before: &none, online_bytes: u64::MAX };
-            found = steps(before, &whole)
-                .into_iter()
-                .filter(|step| step.stage == Stage::Before)
-                .map(|step| step.sql)
-                .collect();
-        }
+        let none = BTreeSet::new();
+        let whole = Wanted { model: wanted, declared_before: &none, online_bytes: u64::MAX };
+        let declared = steps(before, &whole).into_iter().filter(|step| step.stage == Stage::Before);
+        found.extend(declared.map(|step| apply::planned(&step)));
         found
     }
 

@@ -96,7 +96,8 @@ fn a_bundle_without_a_kind_says_nothing_about_that_kind() {
     let mut client = platform.connect();
     assert_eq!(sql::text(&mut client, "SELECT count(*) FROM customers"), "1", "functions only: no table is dropped");
     assert_eq!(platform.call("f", json!([])).value(), 1);
-    let tables_only = Files::new().file("tables/notes.pssql", "CREATE TABLE notes (id int PRIMARY KEY);\n");
+    let tables_only =
+        fixtures::shop().only("tables").file("tables/notes.pssql", "CREATE TABLE notes (id int PRIMARY KEY);\n");
     platform.migrate(&tables_only).ok();
     assert_eq!(platform.call("f", json!([])).value(), 1, "tables only: no function is dropped");
 }

@@ -8,7 +8,7 @@ mod memory;
 mod seeding;
 
 use acceptance::wait::check;
-use acceptance::{Answer, Cluster, eventually, sql};
+use acceptance::{Cluster, eventually, sql};
 
 /// The executors in a database, sorted.
 #[track_caller]
@@ -26,12 +26,4 @@ fn wait_asleep(cluster: &Cluster) {
         let asleep = sql::texts(&mut cluster.control(), query);
         check(!asleep.is_empty(), format!("{asleep:?}"))
     });
-}
-
-/// Asserts that a warning names the file and speaks of something.
-#[track_caller]
-fn warns(answer: &Answer, path: &str, of: &str) {
-    let found = answer.array("warnings").iter().filter_map(|warning| warning.as_str());
-    let found = found.filter(|warning| warning.contains(path) && warning.to_lowercase().contains(of)).count();
-    assert!(found > 0, "a warning of {path} that says {of:?} expected in: {answer}");
 }
