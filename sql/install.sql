@@ -56,6 +56,7 @@ CREATE TABLE bundle (
     summary jsonb,
     clonable boolean,
     fingerprint text,
+    plain boolean,
     elevated jsonb,
     kinds text[],
     proved_at timestamptz,
@@ -67,6 +68,7 @@ COMMENT ON COLUMN bundle.manifest IS 'stonescript.json of the archive, if it has
 COMMENT ON COLUMN bundle.proof IS 'what building it from nothing has shown: the model of the catalog and where objects are defined, as JSON';
 COMMENT ON COLUMN bundle.seeds IS 'the rows that its seeders make, as JSON';
 COMMENT ON COLUMN bundle.summary IS 'what it has, in numbers';
+COMMENT ON COLUMN bundle.plain IS 'nothing in it runs a function while it is built, but perhaps its seeders';
 COMMENT ON COLUMN bundle.fingerprint IS 'of the catalog that it leads to';
 COMMENT ON COLUMN bundle.clonable IS 'its migrations leave no rows, so that new tenants are copies of its template';
 COMMENT ON COLUMN bundle.elevated IS 'its extensions that only a superuser can install';

@@ -91,7 +91,10 @@ fn request(payload: &[u8]) -> Vec<u8> {
         }
         ExecutorRequest::Prove(request) => {
             worker::report_running("prove");
-            answer(deploy::prove(&request))
+            answer(match &request.reuse {
+                Some(reuse) => deploy::reprove(&request.archive, reuse),
+                None => deploy::prove(&request).map(Some),
+            })
         }
         ExecutorRequest::Check { proof } => {
             worker::report_running("check");

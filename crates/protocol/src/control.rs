@@ -27,6 +27,13 @@ pub enum ControlRequest {
     Prepare(Prepare),
     /// Creates the empty database in which a bundle is proved, unless its template is there. Answer: [`Template`].
     EnsureTemplate(TemplateKey),
+    /// Makes the template of one bundle that of another, and opens it. Answer: `Option<String>`, its name; none if there is no such template.
+    ReuseTemplate {
+        /// Whose it is.
+        from: TemplateKey,
+        /// Whose it becomes.
+        to: TemplateKey,
+    },
     /// Stores a proof and closes the template to everybody. Answer: unit.
     SealTemplate {
         /// Which.
@@ -162,6 +169,8 @@ pub struct PreparedBundle {
     pub archive: Option<Vec<u8>>,
     /// What was proved of it, if it was; without the proof itself.
     pub proved: Option<Proved>,
+    /// A proved bundle from which it differs in files of functions only, and which of these.
+    pub alike: Option<(TemplateKey, Vec<String>)>,
     /// Extensions that only a superuser may install, and that are allowed.
     pub elevated_extensions: Vec<ExtensionSpec>,
 }

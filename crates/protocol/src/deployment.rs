@@ -105,6 +105,17 @@ pub struct ProveRequest {
     pub archive: Vec<u8>,
     /// The role that calls run as, for the grants.
     pub call_role: String,
+    /// The connected database is the template of another bundle, from which this one differs in the bodies of functions only.
+    pub reuse: Option<Reuse>,
+}
+
+/// A proved bundle whose template another one takes over.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Reuse {
+    /// Its proof, as JSON.
+    pub proof: String,
+    /// The files, of functions, that are different.
+    pub changed: Vec<String>,
 }
 
 /// What building a bundle from nothing has shown.
@@ -120,6 +131,8 @@ pub struct Proved {
     pub fingerprint: String,
     /// Its migrations leave no rows, so that a copy of the template is as good as a database built from nothing.
     pub clonable: bool,
+    /// Nothing in it runs a function while it is built, but perhaps its seeders.
+    pub plain: bool,
 }
 
 /// What a bundle has, in numbers.

@@ -19,7 +19,7 @@ pub use control::{
 };
 pub use deployment::{
     AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow, ExtensionSpec,
-    MissingRows, PlannedStep, ProveRequest, Proved, SeederCheck, SeederRows, Start, Summary, Validation, Verification,
+    MissingRows, PlannedStep, ProveRequest, Proved, Reuse, SeederCheck, SeederRows, Start, Summary, Validation, Verification,
 };
 pub use failure::{ErrorCode, Failure};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};

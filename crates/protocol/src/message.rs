@@ -35,7 +35,8 @@ pub type RowsHeader = u64;
 pub enum ExecutorRequest {
     /// Bring the connected database to a bundle's state. Answer: [`DeployAnswer`].
     Deploy(DeployRequest),
-    /// Build a bundle from nothing in the connected database, a template. Answer: [`Proved`].
+    /// Build a bundle from nothing in the connected database, a template. Answer: `Option<Proved>`; none where the template of another
+    /// bundle does not do.
     Prove(ProveRequest),
     /// Compare the connected database with a bundle. Answer: `Vec<DriftRow>`.
     Check {

@@ -21,6 +21,7 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::Prepare(request) => answer(prepare::run(&request)),
         ControlRequest::Refused(refused) => answer(prepare::refused(&refused)),
         ControlRequest::EnsureTemplate(key) => answer(template::ensure(&key)),
+        ControlRequest::ReuseTemplate { from, to } => answer(template::reuse(&from, &to)),
         ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
         ControlRequest::DropTemplate(key) => answer(template::drop(&key)),
         ControlRequest::UnusedTemplates { platform } => answer(template::unused(&platform)),

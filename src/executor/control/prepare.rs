@@ -74,7 +74,8 @@ fn registered(request: &Prepare) -> Result<Prepared, Failure> {
                 Some(match known {
                     Some(place) => place,
                     None => {
-                        bundles.push(self::bundle(&platform.name, sha256, archive, &mut sent)?);
+                        let base = database.bundle_sha256.as_deref();
+                        bundles.push(self::bundle(&platform.name, sha256, archive, base, &mut sent)?);
                         bundles.len() - 1
                     }
                 })
@@ -154,6 +155,7 @@ fn bundle(
     platform: &str,
     sha256: String,
     archive: Option<Vec<u8>>,
+    base: Option<&str>,
     sent: &mut Option<Sent<'_>>,
 ) -> Result<PreparedBundle, Failure> {
     let key = TemplateKey { platform: platform.to_owned(), sha256 };
@@ -167,7 +169,7 @@ fn bundle(
             (Some(archive), _) => Some(archive),
             (None, None) => registry::archive(platform, &key.sha256)?,
         };
-        return Ok(PreparedBundle { key, archive, proved: Some(proved), elevated_extensions: elevated });
+        return Ok(PreparedBundle { key, archive, proved: Some(proved), alike: None, elevated_extensions: elevated });
     }
     let stored = match (&archive, &sent) {
         (None, None) => registry::archive(platform, &key.sha256)?,
@@ -187,7 +189,27 @@ fn bundle(
     };
     let elevated = extensions(bundle)?;
     registry::store_bundle(&key, bytes, bundle, &elevated)?;
-    Ok(PreparedBundle { key, archive: stored, proved: None, elevated_extensions: elevated })
+    let alike = base.map(|base| alike(platform, base, bundle)).transpose()?.flatten();
+    Ok(PreparedBundle { key, archive: stored, proved: None, alike, elevated_extensions: elevated })
+}
+
+/// The bundle of a database, if it is proved and the new one has the same files, but for the text of some of functions/.
+fn alike(platform: &str, base: &str, bundle: &Bundle) -> Result<Option<(TemplateKey, Vec<String>)>, Failure> {
+    let key = TemplateKey { platform: platform.to_owned(), sha256: base.to_owned() };
+    if !registry::proved(&key)?.is_some_and(|(proved, _)| proved.plain && proved.clonable) {
+        return Ok(None);
+    }
+    let Some(archive) = registry::archive(platform, base)? else { return Ok(None) };
+    let base = sources::read_bundle(&archive)?;
+    let same_files = base.files.len() == bundle.files.len()
+        && base.files.iter().zip(&bundle.files).all(|(old, new)| {
+            old.kind == new.kind && old.path == new.path && (old.sha256 == new.sha256 || old.kind == Kind::Function)
+        });
+    if !same_files {
+        return Ok(None);
+    }
+    let changed = base.files.iter().zip(&bundle.files).filter(|(old, new)| old.sha256 != new.sha256);
+    Ok(Some((key, changed.map(|(_, new)| new.path.clone()).collect())))
 }
 
 fn not_allowed(extension: &str) -> Failure {

@@ -213,7 +213,7 @@ pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionS
     Spi::connect(|client| {
         let mut rows = client
             .select(
-                "SELECT seeds, summary::text, clonable, elevated::text, fingerprint FROM stonescriptdb.bundle
+                "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain FROM stonescriptdb.bundle
                  WHERE platform = $1 AND sha256 = $2 AND proved_at IS NOT NULL",
                 Some(1),
                 &[key.platform.as_str().into(), key.sha256.as_str().into()],
@@ -229,6 +229,7 @@ pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionS
             summary: serde_json::from_str(&summary).map_err(unreadable)?,
             clonable: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
             fingerprint: row.get::<String>(5).map_err(spi)?.unwrap_or_default(),
+            plain: row.get::<bool>(6).map_err(spi)?.unwrap_or_default(),
         };
         Ok(Some((proved, serde_json::from_str(&elevated).map_err(unreadable)?)))
     })

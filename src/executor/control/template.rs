@@ -27,7 +27,7 @@ fn name(key: &TemplateKey) -> String {
 /// # Errors
 /// `name_collision` if a database of that name is somebody else's.
 pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
-    let database = name(key);
+    let database = transaction(|| stored_name(key))?.unwrap_or_else(|| name(key));
     let (is_ready, leftover, owner, call) = transaction(|| {
         let owner_and_call = registry::roles_of(&key.platform)?;
         let is_ready = Spi::get_one_with_args::<bool>(
@@ -85,7 +85,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
     let summary = json(serde_json::to_string(&proved.summary))?;
     transaction(|| {
         execute(
-            "UPDATE stonescriptdb.bundle SET proof = $3, seeds = $4, summary = $5::jsonb, clonable = $6, fingerprint = $7,
+            "UPDATE stonescriptdb.bundle SET proof = $3, seeds = $4, summary = $5::jsonb, clonable = $6, fingerprint = $7, plain = $8,
                  proved_at = clock_timestamp()
              WHERE platform = $1 AND sha256 = $2",
             &[
@@ -96,19 +96,51 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
                 summary.as_str().into(),
                 proved.clonable.into(),
                 proved.fingerprint.as_str().into(),
+                proved.plain.into(),
             ],
         )?;
         execute(
             "UPDATE stonescriptdb.template SET state = 'ready' WHERE platform = $1 AND sha256 = $2",
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
         )?;
-        execute(
-            &format!(
-                "ALTER DATABASE {} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true",
-                quote_identifier(&name(key))
-            ),
-            &[],
+        let Some(database) = stored_name(key)? else { return Err(Failure::internal("a template is gone")) };
+        let database = quote_identifier(&database);
+        execute(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"), &[])
+    })
+}
+
+/// The template that a bundle has. It may have been another bundle's before.
+fn stored_name(key: &TemplateKey) -> Result<Option<String>, Failure> {
+    Spi::get_one_with_args::<String>(
+        "SELECT (SELECT database::text FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2)",
+        &[key.platform.as_str().into(), key.sha256.as_str().into()],
+    )
+    .map_err(|error| spi(error).into())
+}
+
+/// Makes the template of one bundle that of another, open to be changed. Until it is sealed again neither has one.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn reuse(from: &TemplateKey, to: &TemplateKey) -> Result<Option<String>, Failure> {
+    transaction(|| {
+        let database = Spi::get_one_with_args::<String>(
+            "SELECT (SELECT t.database::text FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
+                     WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
+            &[from.platform.as_str().into(), from.sha256.as_str().into()],
         )
+        .map_err(spi)?;
+        let Some(database) = database else { return Ok(None) };
+        execute(
+            "UPDATE stonescriptdb.template SET sha256 = $3, state = 'building' WHERE platform = $1 AND sha256 = $2
+             AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.platform = $1 AND t.sha256 = $3)",
+            &[from.platform.as_str().into(), from.sha256.as_str().into(), to.sha256.as_str().into()],
+        )?;
+        if stored_name(to)?.as_deref() != Some(database.as_str()) {
+            return Ok(None);
+        }
+        execute(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quote_identifier(&database)), &[])?;
+        Ok::<_, Failure>(Some(database))
     })
 }
 
@@ -117,17 +149,8 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn drop(key: &TemplateKey) -> Result<(), Failure> {
-    let is_known = transaction(|| {
-        Spi::get_one_with_args::<bool>(
-            "SELECT EXISTS (SELECT FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2)",
-            &[key.platform.as_str().into(), key.sha256.as_str().into()],
-        )
-        .map_err(|error| Failure::from(spi(error)))
-    })?;
-    if is_known != Some(true) {
-        return Ok(());
-    }
-    drop_database(&name(key))?;
+    let Some(database) = transaction(|| stored_name(key))? else { return Ok(()) };
+    drop_database(&database)?;
     transaction(|| {
         execute(
             "DELETE FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2",
@@ -182,7 +205,13 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
         }
         keys("SELECT platform, sha256 FROM stonescriptdb.template WHERE state = 'building' AND $1 = ''", "")
     })?;
-    unfinished.iter().map(|key| drop(key).map(|()| name(key))).collect()
+    unfinished
+        .iter()
+        .map(|key| {
+            let database = transaction(|| stored_name(key))?;
+            drop(key).map(|()| database.unwrap_or_default())
+        })
+        .collect()
 }
 
 fn keys(query: &str, argument: &str) -> Result<Vec<TemplateKey>, Failure> {

@@ -27,6 +27,15 @@ pub(super) fn create(source: &Source, statement: &Statement) -> Result<u32, Fail
     oid(&identity)?.ok_or_else(|| Failure::internal("a function is not there after it was created"))
 }
 
+/// The routine that a statement would replace.
+///
+/// # Errors
+/// `function_deploy_failed` with file and line, for a type that is not there.
+pub(super) fn find(source: &Source, statement: &Statement) -> Result<Option<u32>, Failure> {
+    let failed = |error: ScriptError| sources::failure(ErrorCode::FunctionDeployFailed, error, &source.path);
+    oid(&source.script.function_identity(statement).map_err(failed)?)
+}
+
 fn oid(identity: &FunctionIdentity) -> Result<Option<u32>, Failure> {
     let arguments: Vec<String> = identity.arguments.iter().map(|oid| oid.to_u32().to_string()).collect();
     let found = Spi::get_one_with_args::<i64>(

@@ -5,6 +5,7 @@
 //! | `sources` | the archive is read, parsed and ordered |
 //! | `build`, `functions` | a bundle is built from nothing, its own statements as they stand |
 //! | `prove`, `proof` | that is done in a template, and everything that deployments need to know of the bundle is kept |
+//! | `reprove` | the same for a bundle of which only bodies of functions are new |
 //! | `catalog` | the model of the database as it is |
 //! | `transition` | the deployment's transaction: migrations, the plan, seeders, verification, tracking rows |
 //! | `migrations`, `apply`, `seeders` | its parts |
@@ -23,6 +24,7 @@ mod locks;
 mod migrations;
 mod proof;
 mod prove;
+mod reprove;
 mod seeders;
 pub(crate) mod sources;
 mod tracking;
@@ -42,6 +44,7 @@ use seeders::{Seed, Seeding};
 pub(super) use adopt::run as adopt;
 pub(super) use check::run as check;
 pub(super) use prove::run as prove;
+pub(super) use reprove::run as reprove;
 pub(crate) use tracking::{ARGUMENT_TYPES, TRACKED_NAME};
 
 /// Carries out a deployment. Locks that are out of reach are tried for again.

@@ -53,12 +53,31 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
         proof.migrations.iter().try_for_each(tracking::write_migration)?;
         tracking::write_state(&bundle.sha256, &proof.model.declared(), None)
     })?;
+    proved(&proof, &seeds, clonable, is_plain(&sources))
+}
+
+/// What is kept of a proof.
+pub(super) fn proved(proof: &Proof, seeds: &[seeders::Seed], clonable: bool, plain: bool) -> Result<Proved, Failure> {
     Ok(Proved {
         proof: proof.to_json()?,
-        seeds: seeders::to_json(&seeds)?,
+        seeds: seeders::to_json(seeds)?,
         summary: proof.summary(),
         fingerprint: proof.model.fingerprint(),
         clonable,
+        plain,
+    })
+}
+
+/// Nothing that ran while it was built can have called a function of the bundle with an effect: the catalog does not depend on what
+/// functions do.
+fn is_plain(sources: &Sources) -> bool {
+    let mut statements = sources
+        .files
+        .iter()
+        .filter(|source| source.kind != FileKind::Seeder)
+        .flat_map(|source| &source.script.statements);
+    statements.all(|statement| {
+        !matches!(statement.kind, StatementKind::Other | StatementKind::Insert(_) | StatementKind::Change)
     })
 }
 

@@ -74,8 +74,15 @@ impl Sources {
     /// # Errors
     /// As [`Sources::read`].
     pub(crate) fn read_kinds(bundle: &Bundle, kinds: &[FileKind]) -> Result<Sources, Failure> {
-        let files = bundle.files.iter().filter(|file| kinds.contains(&file.kind)).map(source);
-        Sources::ordered(files.collect::<Result<Vec<_>, _>>()?)
+        Sources::read_files(bundle.files.iter().filter(|file| kinds.contains(&file.kind)))
+    }
+
+    /// As [`Sources::read`], only some files.
+    ///
+    /// # Errors
+    /// As [`Sources::read`].
+    pub(crate) fn read_files<'f>(files: impl Iterator<Item = &'f SourceFile>) -> Result<Sources, Failure> {
+        Sources::ordered(files.map(source).collect::<Result<Vec<_>, _>>()?)
     }
 
     fn ordered(files: Vec<Source>) -> Result<Sources, Failure> {

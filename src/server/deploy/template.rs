@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stonescriptdb_protocol::{
-    ControlRequest, ExecutorRequest, ExtensionSpec, Failure, Prepared, ProveRequest, Proved, Start, Template,
+    ControlRequest, ExecutorRequest, ExtensionSpec, Failure, Prepared, ProveRequest, Proved, Reuse, Start, Template,
     TemplateKey,
 };
 use tokio::sync::{Mutex, OnceCell};
@@ -109,24 +109,65 @@ impl<'p> Bundles<'p> {
         let _one = self.proving.lock().await;
         let key = self.key(place);
         let _pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
-        let control = control_target(self.app);
+        if self.proved.get(place).is_some_and(|cell| !cell.initialized())
+            && let Some(database) = self.reuse(place).await?
+        {
+            return Ok(database);
+        }
         let (template, mut building) = begin(self.app.clone(), key.clone()).await?;
         if template.is_ready && self.proved.get(place).is_some_and(OnceCell::initialized) {
             return Ok(template.database);
         }
         let proved = self.prove(place, &template.database).await?;
-        let hold = self.app.pool.hold(&template.database).await;
-        let seal = ControlRequest::SealTemplate { template: key, proved: proved.clone() };
-        broker::request::<()>(self.app, &control, &ExecutorRequest::Control(seal)).await?;
-        drop(hold);
+        self.seal(place, &template.database, proved).await?;
         building.open = false;
+        Ok(template.database)
+    }
+
+    async fn seal(&self, place: usize, database: &str, proved: Proved) -> Result<(), Failure> {
+        let hold = self.app.pool.hold(database).await;
+        let seal = ControlRequest::SealTemplate { template: self.key(place), proved: proved.clone() };
+        broker::request::<()>(self.app, &control_target(self.app), &ExecutorRequest::Control(seal)).await?;
+        drop(hold);
         if let Some(cell) = self.proofs.get(place) {
             let _ = cell.set(proved.proof.clone());
         }
         if let Some(cell) = self.proved.get(place) {
             let _ = cell.set(Proved { proof: String::new(), ..proved });
         }
-        Ok(template.database)
+        Ok(())
+    }
+
+    /// Proves a bundle in the template of one from which it differs in the bodies of functions only. `None`: it has to be built from
+    /// nothing.
+    async fn reuse(&self, place: usize) -> Result<Option<String>, Failure> {
+        let alike = self.prepared.bundles.get(place).and_then(|bundle| bundle.alike.as_ref());
+        let Some((from, changed)) = alike else { return Ok(None) };
+        let _pass = enter(self.app, &format!("template {}", from.sha256), "prove").await?;
+        let load = ExecutorRequest::Control(ControlRequest::LoadProof(from.clone()));
+        let proof: Option<String> = broker::request(self.app, &control_target(self.app), &load).await?;
+        let Some(proof) = proof else { return Ok(None) };
+        let Some(mut building) = begin_reuse(self.app.clone(), from.clone(), self.key(place)).await? else {
+            return Ok(None);
+        };
+        let prove = ExecutorRequest::Prove(ProveRequest {
+            archive: self.archive(place),
+            call_role: self.prepared.call_role.clone(),
+            reuse: Some(Reuse { proof, changed: changed.clone() }),
+        });
+        let owner = Target {
+            database: building.database.as_str().into(),
+            role: Some(self.prepared.owner_role.as_str().into()),
+        };
+        let Some(proved) = broker::request::<Option<Proved>>(self.app, &Arc::new(owner), &prove).await? else {
+            // Nothing was done to it, but it says so nowhere: the long way starts with an empty one.
+            building.open = false;
+            drop_template(self.app, self.key(place), &building.database).await;
+            return Ok(None);
+        };
+        self.seal(place, &building.database, proved).await?;
+        building.open = false;
+        Ok(Some(std::mem::take(&mut building.database)))
     }
 
     async fn prove(&self, place: usize, database: &str) -> Result<Proved, Failure> {
@@ -139,8 +180,11 @@ impl<'p> Bundles<'p> {
         let prove = ExecutorRequest::Prove(ProveRequest {
             archive: self.archive(place),
             call_role: self.prepared.call_role.clone(),
+            reuse: None,
         });
-        broker::request(self.app, &target(Some(&self.prepared.owner_role)), &prove).await
+        let proved: Option<Proved> =
+            broker::request(self.app, &target(Some(&self.prepared.owner_role)), &prove).await?;
+        proved.ok_or_else(|| Failure::internal("a bundle was built and not proved"))
     }
 }
 
@@ -154,6 +198,16 @@ async fn begin(app: Arc<App>, key: TemplateKey) -> Result<(Template, Building), 
         Ok((template, building))
     });
     task.await.map_err(|_| Failure::internal("the creation of a template failed"))?
+}
+
+/// Takes a template over, in a task of its own for the same reason.
+async fn begin_reuse(app: Arc<App>, from: TemplateKey, to: TemplateKey) -> Result<Option<Building>, Failure> {
+    let task = tokio::spawn(async move {
+        let reuse = ExecutorRequest::Control(ControlRequest::ReuseTemplate { from, to: to.clone() });
+        let database: Option<String> = broker::request(&app, &control_target(&app), &reuse).await?;
+        Ok(database.map(|database| Building { app, key: to, database, open: true }))
+    });
+    task.await.map_err(|_| Failure::internal("the takeover of a template failed"))?
 }
 
 /// A template that is being built. If that comes to no end, it is dropped.

@@ -3,7 +3,6 @@
 use acceptance::{Files, Platform, fixtures, shared, sql};
 use serde_json::json;
 
-use crate::warns;
 
 #[test]
 fn an_enum_is_extended_by_a_migration() {
