@@ -253,6 +253,33 @@ impl Script {
         }
     }
 
+    /// Whether a statement makes or changes an object of the kinds that catalogs are compared by name only.
+    pub(crate) fn is_known_by_name(&self, statement: &Statement) -> bool {
+        // SAFETY: the cast follows the tag.
+        unsafe {
+            let node = (*statement.tree).stmt;
+            match tag(node) {
+                Some(NodeTag::T_DefineStmt) => !matches!(
+                    (*node.cast::<pg_sys::DefineStmt>()).kind,
+                    pg_sys::ObjectType::OBJECT_AGGREGATE | pg_sys::ObjectType::OBJECT_TYPE
+                ),
+                Some(
+                    NodeTag::T_CreateOpClassStmt
+                    | NodeTag::T_CreateOpFamilyStmt
+                    | NodeTag::T_AlterOpFamilyStmt
+                    | NodeTag::T_CreateCastStmt
+                    | NodeTag::T_CreateConversionStmt
+                    | NodeTag::T_AlterTSConfigurationStmt
+                    | NodeTag::T_CreateForeignServerStmt
+                    | NodeTag::T_CreateUserMappingStmt
+                    | NodeTag::T_CreateForeignTableStmt
+                    | NodeTag::T_CreatePublicationStmt,
+                ) => true,
+                _ => false,
+            }
+        }
+    }
+
     /// The text of a statement, without the comments before it.
     pub(crate) fn statement_text(&self, statement: &Statement) -> &str {
         // SAFETY: a live tree.

@@ -14,6 +14,10 @@ pub(super) fn run(finish: Finish) -> Result<(), Failure> {
         toplevel::drop_database(&outcome.database)?;
     }
     transaction(|| {
+        if finish.outcomes.iter().all(changed_nothing) {
+            // A record that nothing happened may be lost with a crash.
+            execute("SET LOCAL synchronous_commit = off", &[])?;
+        }
         for (position, outcome) in finish.outcomes.iter().enumerate() {
             record(&finish, position, outcome)?;
         }
@@ -44,6 +48,10 @@ pub(super) fn run(finish: Finish) -> Result<(), Failure> {
         )?;
         forget_empty_platform(&finish.deployment_id)
     })
+}
+
+fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
+    !outcome.created && matches!(&outcome.result, Some(Ok(report)) if report.plan.is_empty() && report.seeders.is_empty())
 }
 
 fn succeeded(outcome: &DatabaseOutcome) -> bool {

@@ -1,8 +1,10 @@
 //! The connected database's catalog as a model, and the stamp by which a change of it is noticed cheaply.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 
 use pgrx::Spi;
+use pgrx::spi::OwnedPreparedStatement;
 use stonescriptdb_protocol::Failure;
 use stonescriptdb_schema::{Body, CATALOG_SETTINGS, Key, Model, Routine, STAMP_SQL, catalog_queries};
 
@@ -32,7 +34,7 @@ pub(super) fn read() -> Result<Model, Failure> {
     let answers = under_catalog_settings(|| {
         catalog_queries()
             .iter()
-            .map(|query| Ok(Spi::get_one::<String>(query).map_err(spi)?.unwrap_or_default()))
+            .map(|query| kept_query(query))
             .collect::<Result<Vec<String>, Failure>>()
     })?;
     Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
@@ -43,7 +45,27 @@ pub(super) fn read() -> Result<Model, Failure> {
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn stamp() -> Result<String, Failure> {
-    Ok(Spi::get_one::<String>(STAMP_SQL).map_err(spi)?.unwrap_or_default())
+    kept_query(STAMP_SQL)
+}
+
+thread_local! {
+    /// Plans of the queries above, by text. Planning them takes longer than running them on a small database.
+    static KEPT: RefCell<HashMap<&'static str, OwnedPreparedStatement>> = RefCell::new(HashMap::new());
+}
+
+/// The one text that a query gives.
+fn kept_query(query: &'static str) -> Result<String, Failure> {
+    Spi::connect(|client| {
+        // Taken out meanwhile: an ERROR on the way drops it, and the next time it is prepared anew.
+        let known = KEPT.with(|kept| kept.try_borrow_mut().ok()?.remove(query));
+        let statement = match known {
+            Some(statement) => statement,
+            None => client.prepare(query, &[]).map_err(spi)?.keep(),
+        };
+        let text = client.select(&statement, Some(1), &[]).map_err(spi)?.first().get_one::<String>().map_err(spi)?;
+        KEPT.with(|kept| kept.try_borrow_mut().ok().and_then(|mut kept| kept.insert(query, statement)));
+        Ok(text.unwrap_or_default())
+    })
 }
 
 /// `present` with every routine that differs from the wanted one in white space, comments, the case of keywords or line ends only taken

@@ -8,7 +8,7 @@
 //! | `reprove` | the same for a bundle of which only bodies of functions are new |
 //! | `catalog` | the model of the database as it is |
 //! | `transition` | the deployment's transaction: migrations, the plan, seeders, verification, tracking rows |
-//! | `migrations`, `apply`, `seeders` | its parts |
+//! | `migrations`, `apply`, `others`, `seeders` | its parts |
 //! | `afterwards` | what runs after it |
 //! | `tracking` | the tables that say what was deployed |
 //! | `validation` | which changes are refused unless they are allowed |
@@ -22,6 +22,7 @@ mod check;
 mod functions;
 mod locks;
 mod migrations;
+mod others;
 mod proof;
 mod prove;
 mod reprove;

@@ -18,6 +18,8 @@ pub(super) struct Proof {
     pub(super) migrations: Vec<Migration>,
     /// What the tracking tables say of routines, tables and types.
     pub(super) tracked: Vec<Tracked>,
+    /// Statements that make objects which are known by name only.
+    pub(super) others: Vec<Statement>,
     /// Where objects are defined.
     pub(super) places: Vec<(Key, Place)>,
     /// From `-- @renamed from=…`.
@@ -41,6 +43,15 @@ pub(super) struct Tracked {
     /// Over the file's tokens.
     pub(super) checksum: String,
     pub(super) path: String,
+}
+
+/// A statement of the bundle.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Statement {
+    pub(super) sql: String,
+    /// What it is about, for people.
+    pub(super) object: String,
+    pub(super) place: Place,
 }
 
 /// A place in the bundle.

@@ -7,7 +7,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure, ProveRequest, Proved};
 use stonescriptdb_schema::{Class, Deviation, Key, Kind, Model, Rename, differences};
 
 use super::build::{self, Built};
-use super::proof::{Migration, Place, Proof, Tracked, keys_of};
+use super::proof::{Migration, Place, Proof, Statement, Tracked, keys_of};
 use super::sources::{self, Source, Sources};
 use super::{catalog, prepare_session, seeders, tracking};
 use crate::executor::extensions;
@@ -187,6 +187,7 @@ fn proof(sources: &Sources, bundle: &stonescriptdb_bundle::Bundle, model: Model,
         extensions: extensions::wanted(bundle),
         migrations: sources.migrations().map(migration).collect(),
         tracked,
+        others: sources.files.iter().filter(|source| source.kind != FileKind::Seeder).flat_map(others).collect(),
         renames: sources.files.iter().flat_map(renames).collect(),
         places,
     }
@@ -199,6 +200,18 @@ fn migration(source: &Source) -> Migration {
         checksum: source.raw_checksum.clone(),
         transactional: source.transactional,
     }
+}
+
+/// The statements that make what is known by name only.
+fn others(source: &Source) -> Vec<Statement> {
+    let makers = source.script.statements.iter().filter(|statement| source.script.is_known_by_name(statement));
+    makers
+        .map(|statement| Statement {
+            sql: source.script.statement_text(statement).to_owned(),
+            object: format!("{}:{}", source.path, statement.line),
+            place: Place { path: source.path.clone(), line: statement.line },
+        })
+        .collect()
 }
 
 /// Where each object is made: in a declared file before a migration.

@@ -14,7 +14,7 @@ use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
 use super::{
-    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, prepare_session,
+    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, others, prepare_session,
     refuse_other_plan, spi, tracking, validation,
 };
 use crate::executor::extensions;
@@ -226,10 +226,12 @@ impl Transition<'_> {
         let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
-        let planned: Vec<Step> = steps(&now, &wanted);
+        let mut planned: Vec<Step> = steps(&now, &wanted);
+        planned.extend(others::superfluous(&now, &wanted));
         let is_plain = pending.within.is_empty() && report.extensions_installed == 0 && report.plan.is_empty();
         if self.request.options.dry_run && is_plain {
             // Nothing has to run to know what would.
+            report.plan.extend(others::planned_missing(&now, wanted_model, self.proof));
             report.plan.extend(planned.iter().map(apply::planned));
             self.count(before, wanted_model, &planned, &mut report);
             report.plan_fingerprint = fingerprint_of(&report.plan);
@@ -337,6 +339,13 @@ impl Transition<'_> {
         report: &mut DeployReport,
     ) -> Result<Applied, Failure> {
         let mut all: Vec<Step> = Vec::new();
+        let made = others::make_missing(&model, wanted.model, self.proof)?;
+        if !made.is_empty() {
+            report.plan.extend(made);
+            model = catalog::without_spelling(catalog::read()?, wanted.model);
+            planned = steps(&model, wanted);
+            planned.extend(others::superfluous(&model, wanted));
+        }
         for _ in 0..ROUNDS {
             let within = planned.iter().any(|step| step.stage == Stage::Within);
             report.plan.extend(apply::run(&planned, &self.places)?);

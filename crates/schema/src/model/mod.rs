@@ -7,6 +7,7 @@
 mod body;
 mod key;
 mod read;
+mod spelling;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,11 +1,13 @@
 //! A model out of the answers of [`catalog_queries`](crate::catalog_queries), and its fingerprint.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::spelling::settled;
 use super::{Address, Body, Key, Kind, Model, Object};
 use crate::catalog_queries;
 
@@ -123,6 +125,11 @@ fn normalise(object: &mut Object) {
         // Two trees to the server, one value to everybody.
         *default = "now()".to_owned();
     }
+    for text in texts_of(&mut object.body) {
+        if let Cow::Owned(settled) = settled(text) {
+            *text = settled;
+        }
+    }
     match &mut object.body {
         Body::Table(table) => table.options.sort_unstable(),
         Body::Column(column) => {
@@ -133,6 +140,32 @@ fn normalise(object: &mut Object) {
         Body::MaterializedView(view) => view.options.sort_unstable(),
         Body::Policy(policy) => policy.roles.sort_unstable(),
         _ => {}
+    }
+}
+
+/// Whatever holds expressions.
+fn texts_of(body: &mut Body) -> Vec<&mut String> {
+    match body {
+        Body::Domain(domain) => {
+            domain.checks.iter_mut().map(|check| &mut check.definition).chain(domain.default.as_mut()).collect()
+        }
+        Body::Table(table) => {
+            let bound = table.partition_of.as_mut().map(|partition| &mut partition.bound);
+            table.partition_key.as_mut().into_iter().chain(bound).collect()
+        }
+        Body::Column(column) => column.default.as_mut().into_iter().collect(),
+        Body::Routine(routine) => vec![&mut routine.definition],
+        Body::View(view) => {
+            let defaults = view.columns.iter_mut().filter_map(|column| column.default.as_mut());
+            std::iter::once(&mut view.definition).chain(defaults).collect()
+        }
+        Body::MaterializedView(view) => vec![&mut view.definition],
+        Body::Constraint(constraint) => vec![&mut constraint.definition],
+        Body::Index(index) => vec![&mut index.definition],
+        Body::Statistics(statistics) => vec![&mut statistics.definition],
+        Body::Trigger(switch) | Body::Rule(switch) => vec![&mut switch.definition],
+        Body::Policy(policy) => policy.using.as_mut().into_iter().chain(policy.check.as_mut()).collect(),
+        _ => Vec::new(),
     }
 }
 

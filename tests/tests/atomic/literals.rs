@@ -1,0 +1,1 @@
+//! A change inside a literal, however small, is deployed.

@@ -1,0 +1,1 @@
+//! Another spelling of the same is nothing to do.
