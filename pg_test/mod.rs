@@ -96,13 +96,9 @@ mod stonescriptdb_test {
         assert_eq!(kind("ALTER TABLE t DROP COLUMN a, DROP CONSTRAINT c"), Kind::Removal);
         assert_eq!(kind("ALTER TABLE t DROP COLUMN a, ADD COLUMN b int"), Kind::Ddl);
         assert_eq!(kind("SET search_path = x"), Kind::Set);
-        for refused in [
-            "COMMIT",
-            "CREATE DATABASE d",
-            "ALTER SYSTEM SET work_mem = 1",
-            "COPY t FROM STDIN",
-            "CREATE ROLE r",
-        ] {
+        for refused in
+            ["COMMIT", "CREATE DATABASE d", "ALTER SYSTEM SET work_mem = 1", "COPY t FROM STDIN", "CREATE ROLE r"]
+        {
             assert!(matches!(kind(refused), Kind::Refused(_)), "{refused}");
         }
         for at_top_level in ["VACUUM t", "CREATE INDEX CONCURRENTLY i ON t (a)", "DROP INDEX CONCURRENTLY i"] {

@@ -21,8 +21,8 @@ pub(crate) mod wait;
 pub(crate) mod worker;
 
 pub(crate) use error::{PgError, catch};
-pub(crate) use memory::LastingMemory;
 pub(crate) use json_out::require_utf8;
+pub(crate) use memory::LastingMemory;
 pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
 pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape};
 pub(crate) use sql_function::{Arguments, Returned};

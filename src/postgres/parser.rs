@@ -225,6 +225,22 @@ impl Script {
         lexer::checksum(self.text()).unwrap_or_default()
     }
 
+    /// Whether an INSERT takes its rows from tables.
+    pub(crate) fn is_insert_of_query(&self, statement: &Statement) -> bool {
+        // SAFETY: casts follow the tags.
+        unsafe {
+            let node = (*statement.tree).stmt;
+            if tag(node) != Some(NodeTag::T_InsertStmt) {
+                return false;
+            }
+            let query = (*node.cast::<pg_sys::InsertStmt>()).selectStmt;
+            tag(query) == Some(NodeTag::T_SelectStmt) && {
+                let select = &*query.cast::<pg_sys::SelectStmt>();
+                select.valuesLists.is_null() && !select.fromClause.is_null()
+            }
+        }
+    }
+
     /// The type to which an ALTER TYPE … ADD VALUE adds one.
     pub(crate) fn enum_with_new_value(&self, statement: &Statement) -> Option<ObjectName> {
         // SAFETY: the cast follows the tag.

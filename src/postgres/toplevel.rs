@@ -60,11 +60,7 @@ pub(super) fn run_raw(statement: *mut pg_sys::RawStmt, source: &std::ffi::CStr) 
             // SAFETY: the caller's tree lives on; what analysis makes of it lives in `memory`, beyond the commits inside the statement.
             unsafe {
                 pg_sys::MemoryContextSwitchTo(memory.context());
-                super::execute::run_raw_as(
-                    statement,
-                    source,
-                    pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL,
-                );
+                super::execute::run_raw_as(statement, source, pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL);
             }
         })
     })

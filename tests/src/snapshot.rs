@@ -36,7 +36,10 @@ impl Snapshot {
                 lines.extend(sql::texts(&mut client, &format!("SELECT to_jsonb(t)::text FROM {table} t ORDER BY 1")));
             } else if table == "public._stonescriptdb_state" {
                 // The same state is reached by more than one archive and at any time.
-                lines.push(sql::text(&mut client, &format!("SELECT coalesce(max(declared::text || stamp), '') FROM {table}")));
+                lines.push(sql::text(
+                    &mut client,
+                    &format!("SELECT coalesce(max(declared::text || stamp), '') FROM {table}"),
+                ));
             } else {
                 lines.push(sql::text(
                     &mut client,

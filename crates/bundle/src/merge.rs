@@ -40,7 +40,11 @@ impl SourceFile {
     /// The bytes as they were in the archive.
     fn raw(&self) -> Vec<u8> {
         let plain = self.text.clone().into_bytes();
-        if crate::hash::sha256_hex(&plain) == self.sha256 { plain } else { [BYTE_ORDER_MARK.as_bytes(), &plain].concat() }
+        if crate::hash::sha256_hex(&plain) == self.sha256 {
+            plain
+        } else {
+            [BYTE_ORDER_MARK.as_bytes(), &plain].concat()
+        }
     }
 }
 

@@ -18,8 +18,9 @@ pub use control::{
     Refused, Template, TemplateKey,
 };
 pub use deployment::{
-    AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow, ExtensionSpec,
-    MissingRows, PlannedStep, ProveRequest, Proved, Reuse, SeederCheck, SeederRows, Start, Summary, Validation, Verification,
+    AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow,
+    ExtensionSpec, MissingRows, PlannedStep, ProveRequest, Proved, Reuse, SeederCheck, SeederRows, Start, Summary,
+    Validation, Verification,
 };
 pub use failure::{ErrorCode, Failure};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdoptRequest, Asked, ControlRequest, DeployMode, DeployOptions, DeployRequest, ExtensionSpec, ProveRequest};
+use crate::{
+    AdoptRequest, Asked, ControlRequest, DeployMode, DeployOptions, DeployRequest, ExtensionSpec, ProveRequest,
+};
 
 /// An executor's first words.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]

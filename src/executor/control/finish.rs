@@ -51,7 +51,8 @@ pub(super) fn run(finish: Finish) -> Result<(), Failure> {
 }
 
 fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
-    !outcome.created && matches!(&outcome.result, Some(Ok(report)) if report.plan.is_empty() && report.seeders.is_empty())
+    !outcome.created
+        && matches!(&outcome.result, Some(Ok(report)) if report.plan.is_empty() && report.seeders.is_empty())
 }
 
 fn succeeded(outcome: &DatabaseOutcome) -> bool {

@@ -125,11 +125,10 @@ fn done(statement: &Pending, is_last_of_migration: bool) -> Result<(), Failure> 
             &[statement.id.into()],
         )
         .map_err(spi),
-        (None, ..) => Spi::run_with_args(
-            "DELETE FROM public._stonescriptdb_pending WHERE id = $1",
-            &[statement.id.into()],
-        )
-        .map_err(spi),
+        (None, ..) => {
+            Spi::run_with_args("DELETE FROM public._stonescriptdb_pending WHERE id = $1", &[statement.id.into()])
+                .map_err(spi)
+        }
     }
 }
 
@@ -171,7 +170,12 @@ fn unfinished_index(index: &stonescriptdb_schema::ObjectName) -> Result<Option<S
 }
 
 /// After everything: what is there must be as the proof says, and is recorded so.
-pub(super) fn settle(proof: &Proof, bundle_sha256: &str, deployment_id: &str, report: &mut DeployReport) -> Result<(), Failure> {
+pub(super) fn settle(
+    proof: &Proof,
+    bundle_sha256: &str,
+    deployment_id: &str,
+    report: &mut DeployReport,
+) -> Result<(), Failure> {
     transaction(|| {
         let present = catalog::without_spelling(catalog::read()?, &proof.model);
         let open = super::deviations(&present, &proof.model, &Default::default());

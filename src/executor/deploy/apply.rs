@@ -8,10 +8,9 @@ use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
 use stonescriptdb_schema::{Hazard, Key, Kind, Model, Stage, Step};
 
 use super::proof::Places;
-use super::{catalog, functions, spi, step_limits};
+use super::{catalog, functions, run_statement, spi, step_limits};
 use crate::error::from_postgres;
-use crate::postgres::{PgError, Script, ScriptError, session};
-use crate::settings;
+use crate::postgres::{PgError, Script, ScriptError};
 
 /// Runs the steps of the transaction, in order; gives them as they are recorded.
 ///
@@ -37,11 +36,7 @@ pub(super) fn run(steps: &[Step], places: &Places<'_>) -> Result<Vec<PlannedStep
 /// PostgreSQL's own.
 pub(super) fn run_one(step: &Step) -> Result<(), PgError> {
     let script = Script::parse(&step.sql).map_err(|error: ScriptError| error.error)?;
-    script.statements.iter().try_for_each(|statement| {
-        session::with_timeout(settings::deploy_statement_timeout_ms(), || script.run(statement))
-            .map(drop)
-            .map_err(|error| error.error)
-    })
+    script.statements.iter().try_for_each(|statement| run_statement(&script, statement).map_err(|error| error.error))
 }
 
 /// A step's failure, with the place where its object is defined and the statement that was run.
@@ -85,12 +80,9 @@ pub(super) fn planned(step: &Step) -> PlannedStep {
 /// # Errors
 /// `function_deploy_failed` with file and line.
 pub(super) fn validate(steps: &[Step], model: &Model, places: &Places<'_>) -> Result<(), Failure> {
-    let made: BTreeSet<&Key> =
-        steps.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
-    let oids: Vec<(&Key, u32)> = made
-        .into_iter()
-        .filter_map(|key| Some((key, model.get(key)?.notes.address?.object)))
-        .collect();
+    let made: BTreeSet<&Key> = steps.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
+    let oids: Vec<(&Key, u32)> =
+        made.into_iter().filter_map(|key| Some((key, model.get(key)?.notes.address?.object))).collect();
     if oids.is_empty() {
         return Ok(());
     }

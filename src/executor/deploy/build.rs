@@ -10,7 +10,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 use stonescriptdb_schema::{Class, ObjectName};
 
 use super::sources::{self, Source, Sources, Unit};
-use super::{functions, quoted, relation_exists, type_exists};
+use super::{functions, quoted, relation_exists, run_statement, type_exists};
 use crate::executor::extensions;
 use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind, ScriptError, Statement, subtransaction};
@@ -50,9 +50,11 @@ pub(super) fn build(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure
     let first: Vec<Unit> =
         sources.units.iter().filter(|unit| !later.contains(&(unit.source, unit.statement))).copied().collect();
     apply(&mut built, sources, &first)?;
-    let lenient = !sources.units.is_empty();
+    let done = if sources.units.is_empty() { Done::Nothing } else { Done::Everything };
     for source in migrations {
-        with_settings_restored(|| run_migration(source, lenient))?;
+        with_settings_restored(|| {
+            source.script.statements.iter().try_for_each(|statement| run_migration_statement(source, statement, done))
+        })?;
     }
     built.after_migrations = true;
     let rest: Vec<Unit> =
@@ -71,7 +73,7 @@ pub(super) fn build_declared(sources: &Sources) -> Result<(), Failure> {
         }
         let result: Result<(), Failure> = subtransaction(|| {
             with_settings(source, unit.statement, || {
-                source.script.run(statement).map(drop).map_err(|error| failed(source, error))
+                run_statement(&source.script, statement).map_err(|error| failed(source, error))
             })
         });
         // What needs a migration says nothing here.
@@ -105,11 +107,7 @@ fn apply(built: &mut Built, sources: &Sources, units: &[Unit]) -> Result<(), Fai
 }
 
 /// A SET in a file is for the statements behind it in that file.
-fn with_settings(
-    source: &Source,
-    statement: usize,
-    f: impl FnOnce() -> Result<(), Failure>,
-) -> Result<(), Failure> {
+fn with_settings(source: &Source, statement: usize, f: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let settings: Vec<&Statement> =
         source.script.statements.iter().take(statement).filter(|before| before.kind == Kind::Set).collect();
     if settings.is_empty() {
@@ -133,8 +131,9 @@ fn one<'s>(
             if built.functions.iter().any(|(.., known)| *known == oid) {
                 let signature = functions::signature(oid)?;
                 let message = format!("the function {signature} is defined twice in the bundle");
-                return Err(Failure::new(ErrorCode::FunctionDeployFailed, message)
-                    .at(&source.path, Some(statement.line)));
+                return Err(
+                    Failure::new(ErrorCode::FunctionDeployFailed, message).at(&source.path, Some(statement.line))
+                );
             }
             built.functions.push((source.path.clone(), statement.line, oid));
             Ok(())
@@ -175,7 +174,7 @@ fn create_table<'s>(
 
 /// A view that a migration made in another form.
 fn replace_view(source: &Source, statement: &Statement, name: &ObjectName) -> Result<(), Failure> {
-    match subtransaction(|| source.script.run(statement).map(drop)) {
+    match subtransaction(|| run_statement(&source.script, statement)) {
         // Columns were renamed, retyped or removed.
         Err(error) if error.error.sqlstate == "42P16" => {
             Spi::run(&format!("DROP VIEW {}", quoted(name))).map_err(super::spi)?;
@@ -187,47 +186,59 @@ fn replace_view(source: &Source, statement: &Statement, name: &ObjectName) -> Re
 
 /// An index, trigger, constraint, sequence: a migration may have made it.
 fn run_if_new(source: &Source, statement: &Statement) -> Result<(), Failure> {
-    match subtransaction(|| source.script.run(statement).map(drop)) {
+    match subtransaction(|| run_statement(&source.script, statement)) {
         Err(error) if exists_already(&error.error.sqlstate) && statement.makes_something() => Ok(()),
         result => result.map_err(|error| failed(source, error)),
     }
 }
 
 fn run(source: &Source, statement: &Statement) -> Result<(), Failure> {
-    source.script.run(statement).map(drop).map_err(|error| failed(source, error))
+    run_statement(&source.script, statement).map_err(|error| failed(source, error))
 }
 
-fn run_migration(source: &Source, lenient: bool) -> Result<(), Failure> {
-    for statement in &source.script.statements {
-        run_migration_statement(source, statement, lenient)?;
-    }
-    Ok(())
+/// What a statement of a migration may find done already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Nothing,
+    /// What it adds: it was made from the declared files just before.
+    Additions,
+    /// Everything: the database is new, and what is declared has the form that the migrations lead to.
+    Everything,
 }
 
-/// Runs a statement of a migration. `lenient`: what is declared has been made already, in the form that the migrations lead to, and a
-/// statement that finds its work done counts as satisfied.
+/// Runs a statement of a migration; one that finds its work done counts as satisfied.
 ///
 /// # Errors
 /// `migration_failed` with file and line.
-pub(super) fn run_migration_statement(source: &Source, statement: &Statement, lenient: bool) -> Result<(), Failure> {
-    if !lenient {
+pub(super) fn run_migration_statement(source: &Source, statement: &Statement, done: Done) -> Result<(), Failure> {
+    if done == Done::Nothing {
         return run(source, statement);
     }
     // A setting is undone with the subtransaction that it is made in only if that fails.
-    match subtransaction(|| source.script.run(statement).map(drop)) {
-        Err(error) if is_satisfied(statement, &error) => Ok(()),
+    match subtransaction(|| run_statement(&source.script, statement)) {
+        Err(error) if done == Done::Everything && is_satisfied(source, statement, &error) => Ok(()),
+        Err(error) if done == Done::Additions && adds(statement) && exists_already(&error.error.sqlstate) => Ok(()),
         result => result.map_err(|error| failed(source, error)),
     }
 }
 
-/// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed or
-/// renamed does not. A change of rows that names what is gone has no rows to change.
-fn is_satisfied(statement: &Statement, error: &ScriptError) -> bool {
+fn adds(statement: &Statement) -> bool {
+    !matches!(statement.kind, Kind::Insert(_) | Kind::Change | Kind::Other | Kind::Set | Kind::Removal)
+}
+
+/// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed,
+/// renamed or changed does not, or has the type that it is to get. A change of rows that names what is gone has no rows to change. If more
+/// was wrong than that, the catalog does not come to what is declared, and the bundle is refused with the difference.
+fn is_satisfied(source: &Source, statement: &Statement, error: &ScriptError) -> bool {
     let sqlstate = error.error.sqlstate.as_str();
-    match statement.kind {
-        Kind::Removal => is_gone(sqlstate) || exists_already(sqlstate),
-        Kind::Change => is_gone(sqlstate),
-        Kind::Insert(_) | Kind::Other | Kind::Set => false,
+    let is_of_form = sqlstate.starts_with("42") && !matches!(sqlstate, "42501" | "42601");
+    match &statement.kind {
+        Kind::Removal | Kind::Change => is_of_form,
+        Kind::Ddl if statement.facts.touches.is_some() => is_of_form,
+        Kind::Other => is_gone(sqlstate),
+        // Rows that a query finds in a new database are none; rows that are written out would be missing.
+        Kind::Insert(_) => source.script.is_insert_of_query(statement) && is_gone(sqlstate),
+        Kind::Set => false,
         _ => exists_already(sqlstate),
     }
 }

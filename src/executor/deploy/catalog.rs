@@ -32,10 +32,7 @@ pub(super) fn under_catalog_settings<T>(f: impl FnOnce() -> Result<T, Failure>) 
 /// PostgreSQL's own.
 pub(super) fn read() -> Result<Model, Failure> {
     let answers = under_catalog_settings(|| {
-        catalog_queries()
-            .iter()
-            .map(|query| kept_query(query))
-            .collect::<Result<Vec<String>, Failure>>()
+        catalog_queries().iter().map(|query| kept_query(query)).collect::<Result<Vec<String>, Failure>>()
     })?;
     Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
 }
@@ -73,7 +70,8 @@ fn kept_query(query: &'static str) -> Result<String, Failure> {
 pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
     let mut respelt: BTreeMap<Key, Routine> = BTreeMap::new();
     for object in present.iter() {
-        if let (Body::Routine(is), Some(Body::Routine(shall))) = (&object.body, wanted.get(&object.key).map(|o| &o.body))
+        if let (Body::Routine(is), Some(Body::Routine(shall))) =
+            (&object.body, wanted.get(&object.key).map(|o| &o.body))
             && is.definition != shall.definition
             && is_same_text(&is.definition, &shall.definition)
         {

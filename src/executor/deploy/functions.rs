@@ -4,7 +4,7 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::sources::{self, Source, Sources};
-use super::spi;
+use super::{run_statement, spi};
 use crate::postgres::{FunctionIdentity, ScriptError, Statement, catch, subtransaction};
 
 /// Makes a routine; gives its OID.
@@ -14,13 +14,13 @@ use crate::postgres::{FunctionIdentity, ScriptError, Statement, catch, subtransa
 pub(super) fn create(source: &Source, statement: &Statement) -> Result<u32, Failure> {
     let failed = |error: ScriptError| sources::failure(ErrorCode::FunctionDeployFailed, error, &source.path);
     let identity = source.script.function_identity(statement).map_err(failed)?;
-    match subtransaction(|| source.script.run(statement).map(drop)) {
+    match subtransaction(|| run_statement(&source.script, statement)) {
         // A migration made it with another return type, other parameter names, more defaults: PostgreSQL replaces none of these.
         Err(error) if error.error.sqlstate == "42P13" && oid(&identity)?.is_some() => {
             if let Some(oid) = oid(&identity)? {
                 Spi::run(&format!("DROP ROUTINE {}", signature(oid)?)).map_err(spi)?;
             }
-            source.script.run(statement).map(drop).map_err(failed)?;
+            run_statement(&source.script, statement).map_err(failed)?;
         }
         result => result.map_err(failed)?,
     }

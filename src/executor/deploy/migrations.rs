@@ -6,9 +6,10 @@ use std::time::Instant;
 use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
 use stonescriptdb_schema::{Body, Key, Kind, Model, Object, ObjectName};
 
+use super::build::{self, Done};
 use super::proof::{Migration, Proof, keys_of};
 use super::sources::{Source, Sources};
-use super::{build, step_limits};
+use super::step_limits;
 use crate::postgres::session::with_settings_restored;
 use crate::postgres::{Kind as StatementKind, Statement};
 
@@ -35,18 +36,11 @@ pub(super) fn pending<'p>(proof: &'p Proof, applied: &HashMap<String, String>) -
     Ok(pending)
 }
 
-/// Whether a statement that finds its work done counts as satisfied.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeats {
-    Refused,
-    Satisfied,
-}
-
 /// Runs a migration; gives its statements as steps of the plan.
 ///
 /// # Errors
 /// `migration_failed` with file and line.
-pub(super) fn run(source: &Source, repeats: Repeats) -> Result<Vec<PlannedStep>, Failure> {
+pub(super) fn run(source: &Source, done: Done) -> Result<Vec<PlannedStep>, Failure> {
     with_settings_restored(|| {
         source
             .script
@@ -54,7 +48,7 @@ pub(super) fn run(source: &Source, repeats: Repeats) -> Result<Vec<PlannedStep>,
             .iter()
             .map(|statement| {
                 let begun = Instant::now();
-                build::run_migration_statement(source, statement, repeats == Repeats::Satisfied)?;
+                build::run_migration_statement(source, statement, done)?;
                 let duration = begun.elapsed().as_secs_f64() * 1000.0;
                 Ok(PlannedStep { duration_ms: Some(duration), ..planned(source, statement) })
             })
@@ -112,7 +106,8 @@ pub(super) fn ahead(present: &Model, wanted: &Model, pending: &[&Source], which:
                 _ => object.key.table().is_none_or(|table| !present.has(&table)),
             }
     };
-    let mut chosen: BTreeSet<&Key> = wanted.iter().filter(|object| is_candidate(object)).map(|object| &object.key).collect();
+    let mut chosen: BTreeSet<&Key> =
+        wanted.iter().filter(|object| is_candidate(object)).map(|object| &object.key).collect();
     // What needs something that is not there has to wait, and so has what needs that.
     loop {
         let waits: Vec<&Key> = chosen

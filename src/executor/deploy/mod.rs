@@ -38,7 +38,7 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
 use stonescriptdb_schema::{Class, Deviation, Difference, Key, Model, ObjectName, differences};
 
-use crate::postgres::{self, PgError, quote_identifier, transaction};
+use crate::postgres::{self, PgError, Script, ScriptError, Statement, quote_identifier, session, transaction};
 use crate::settings;
 use seeders::{Seed, Seeding};
 
@@ -88,6 +88,14 @@ fn step_limits() -> (u32, u32) {
     (settings::deploy_lock_timeout_ms(), settings::deploy_statement_timeout_ms())
 }
 
+/// Runs a statement within the time that one may take.
+///
+/// # Errors
+/// As [`Script::run`].
+fn run_statement(script: &Script, statement: &Statement) -> Result<(), ScriptError> {
+    session::with_timeout(settings::deploy_statement_timeout_ms(), || script.run(statement)).map(drop)
+}
+
 /// The report of a database whose recorded state is that of the bundle and whose catalog nobody has touched since; none otherwise.
 fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployReport>, Failure> {
     prepare_session()?;
@@ -110,7 +118,9 @@ fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployRep
 
 /// A new database that is a copy of the template: its rows are missing, and nothing else.
 fn clone_of_template(request: &DeployRequest, seeds: &[Seed]) -> Result<DeployReport, Failure> {
-    let Some(archive) = &request.archive else { return Err(Failure::internal("a copy is to be seeded without a bundle")) };
+    let Some(archive) = &request.archive else {
+        return Err(Failure::internal("a copy is to be seeded without a bundle"));
+    };
     let bundle = sources::read_bundle(archive)?;
     transaction(|| {
         prepare_session()?;
@@ -149,12 +159,14 @@ fn counted(request: &DeployRequest) -> DeployReport {
 /// A plan that was looked at is for the state that it was made for.
 fn refuse_other_plan(request: &DeployRequest, report: &DeployReport) -> Result<(), Failure> {
     match &request.options.plan {
-        Some(plan) if *plan != report.plan_fingerprint => Err(Failure::new(
-            ErrorCode::SchemaValidationFailed,
-            "the plan was made for another state of the database",
-        )
-        .detail(format!("The plan for its state now is {}, the one asked for was {plan}.", report.plan_fingerprint))
-        .hint("Look at the plan again with a dry run.")),
+        Some(plan) if *plan != report.plan_fingerprint => {
+            Err(Failure::new(ErrorCode::SchemaValidationFailed, "the plan was made for another state of the database")
+                .detail(format!(
+                    "The plan for its state now is {}, the one asked for was {plan}.",
+                    report.plan_fingerprint
+                ))
+                .hint("Look at the plan again with a dry run."))
+        }
         _ => Ok(()),
     }
 }
@@ -164,9 +176,7 @@ fn refuse_other_plan(request: &DeployRequest, report: &DeployReport) -> Result<(
 fn deviations(present: &Model, wanted: &Model, declared_before: &BTreeSet<Key>) -> Vec<Difference> {
     differences(present, wanted)
         .into_iter()
-        .filter(|difference| {
-            difference.deviation != Deviation::Extra || declared_before.contains(&difference.object)
-        })
+        .filter(|difference| difference.deviation != Deviation::Extra || declared_before.contains(&difference.object))
         .collect()
 }
 

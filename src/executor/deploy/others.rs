@@ -7,7 +7,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
 use stonescriptdb_schema::{Key, Kind, Model, Safety, Stage, Step, Wanted};
 
 use super::proof::{Proof, Statement};
-use super::{apply, sources};
+use super::{apply, run_statement, sources};
 use crate::postgres::{Script, subtransaction};
 
 /// Runs what makes those that are missing. The statements of the others find their work done.
@@ -22,7 +22,7 @@ pub(super) fn make_missing(present: &Model, wanted: &Model, proof: &Proof) -> Re
     for statement in &proof.others {
         let script = Script::parse(&statement.sql)
             .map_err(|error| sources::failure(ErrorCode::MigrationFailed, error, &statement.place.path))?;
-        let result = subtransaction(|| script.statements.iter().try_for_each(|one| script.run(one).map(drop)));
+        let result = subtransaction(|| script.statements.iter().try_for_each(|one| run_statement(&script, one)));
         match result {
             Ok(()) => done.push(PlannedStep { object: statement.object.clone(), ..planned(statement) }),
             Err(error) if is_there(&error.error.sqlstate) => {}

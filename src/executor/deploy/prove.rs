@@ -128,7 +128,8 @@ fn refuse_contradiction(model: &Model, declared: &Model, sources: &Sources) -> R
             _ => format!("{}: {}", difference.object, difference.detail),
         })
         .collect();
-    let place = places(sources).into_iter().find(|(key, _)| *key == first.object || Some(key) == first.object.table().as_ref());
+    let place =
+        places(sources).into_iter().find(|(key, _)| *key == first.object || Some(key) == first.object.table().as_ref());
     let failure = Failure::new(
         ErrorCode::VerificationFailed,
         "the bundle's migrations lead to another state than its declared files say",
@@ -148,12 +149,15 @@ fn is_declared(key: &Key) -> bool {
 
 fn proof(sources: &Sources, bundle: &stonescriptdb_bundle::Bundle, model: Model, built: &Built) -> Proof {
     let mut places = places(sources);
-    let routines: HashMap<u32, &Key> = model
-        .of_kind(Kind::Routine)
-        .filter_map(|object| Some((object.notes.address?.object, &object.key)))
-        .collect();
+    let routines: HashMap<u32, &Key> =
+        model.of_kind(Kind::Routine).filter_map(|object| Some((object.notes.address?.object, &object.key))).collect();
     let checksum_of = |path: &str| {
-        sources.files.iter().find(|source| source.path == path).map(|source| source.checksum.clone()).unwrap_or_default()
+        sources
+            .files
+            .iter()
+            .find(|source| source.path == path)
+            .map(|source| source.checksum.clone())
+            .unwrap_or_default()
     };
     for (path, line, oid) in &built.functions {
         if let Some(key) = routines.get(oid) {
@@ -234,7 +238,12 @@ fn places(sources: &Sources) -> Vec<(Key, Place)> {
 fn functions_by_name(sources: &Sources) -> HashMap<(String, String), Place> {
     let mut found = HashMap::new();
     for source in &sources.files {
-        for statement in source.script.statements.iter().filter(|s| s.kind == StatementKind::Function || s.kind == StatementKind::Ddl) {
+        for statement in source
+            .script
+            .statements
+            .iter()
+            .filter(|s| s.kind == StatementKind::Function || s.kind == StatementKind::Ddl)
+        {
             for name in statement.facts.provides.iter().filter(|name| name.class == Class::Function) {
                 let place = Place { path: source.path.clone(), line: statement.line };
                 found.insert((name.schema.clone(), name.name.clone()), place);

@@ -136,7 +136,8 @@ pub(super) fn applied_migrations() -> Result<HashMap<String, String>, Failure> {
 /// What the bundle before declared: what of it the new one does not have is dropped. Where no state is recorded, as in a database that
 /// a standalone gateway deployed, the tables and functions that it recorded.
 pub(super) fn declared() -> Result<BTreeSet<Key>, Failure> {
-    let text = Spi::get_one::<String>("SELECT (SELECT declared::text FROM public._stonescriptdb_state)").map_err(spi)?;
+    let text =
+        Spi::get_one::<String>("SELECT (SELECT declared::text FROM public._stonescriptdb_state)").map_err(spi)?;
     if let Some(text) = text {
         return serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()));
     }

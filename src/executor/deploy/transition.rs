@@ -5,17 +5,16 @@ use std::collections::BTreeSet;
 use pgrx::Spi;
 use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
-use stonescriptdb_schema::{
-    Key, Kind, Model, ObjectName, Stage, Step, Wanted, classify, renames, steps,
-};
+use stonescriptdb_schema::{Key, Kind, Model, ObjectName, Stage, Step, Wanted, classify, renames, steps};
 
-use super::migrations::{Ahead, Repeats};
+use super::build::Done;
+use super::migrations::Ahead;
 use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
 use super::{
-    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, others, prepare_session,
-    refuse_other_plan, spi, tracking, validation,
+    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, others, prepare_session, refuse_other_plan,
+    run_statement, spi, tracking, validation,
 };
 use crate::executor::extensions;
 use crate::postgres::{LastingMemory, PgError, Script, transaction};
@@ -71,9 +70,12 @@ pub(super) fn run(
         afterwards::run(&mut report)?;
         if report.unfinished {
             let what = report.warnings.join("; ");
-            return Err(Failure::new(ErrorCode::MigrationFailed, "a migration of an earlier deployment does not come to its end")
-                .detail(what)
-                .hint("Mend what stops it and deploy again."));
+            return Err(Failure::new(
+                ErrorCode::MigrationFailed,
+                "a migration of an earlier deployment does not come to its end",
+            )
+            .detail(what)
+            .hint("Mend what stops it and deploy again."));
         }
     }
     let memory = LastingMemory::new();
@@ -136,7 +138,8 @@ fn has_unfinished_migration() -> Result<bool, Failure> {
     if tracking::state()?.is_none_or(|state| !state.is_pending) {
         return Ok(false);
     }
-    let any = Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM public._stonescriptdb_pending WHERE migration IS NOT NULL)");
+    let any =
+        Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM public._stonescriptdb_pending WHERE migration IS NOT NULL)");
     Ok(any.map_err(spi)? == Some(true))
 }
 
@@ -148,7 +151,10 @@ fn run_alone(sql: &str) -> Result<(), Failure> {
     transaction(|| {
         let mut script = Script::parse(sql).map_err(|error| error.error)?;
         script.make_replace();
-        script.statements.iter().try_for_each(|statement| script.run(statement).map(drop).map_err(|error| error.error))
+        script
+            .statements
+            .iter()
+            .try_for_each(|statement| run_statement(&script, statement).map_err(|error| error.error))
     })
     .map_err(|error: PgError| crate::error::from_postgres(ErrorCode::MigrationFailed, error))
 }
@@ -316,9 +322,9 @@ impl Transition<'_> {
         let none = BTreeSet::new();
         let ahead = steps(&before, &Wanted { model: &first, declared_before: &none, online_bytes: u64::MAX });
         report.plan.extend(apply::run(&ahead, &self.places)?);
-        let repeats = if self.ahead == Ahead::Everything { Repeats::Satisfied } else { Repeats::Refused };
+        let done = if self.ahead == Ahead::Everything { Done::Additions } else { Done::Nothing };
         for source in &pending.within {
-            report.plan.extend(migrations::run(source, repeats)?);
+            report.plan.extend(migrations::run(source, done)?);
             self.record(source, report)?;
         }
         catalog::read().map(Some)
@@ -422,4 +428,3 @@ pub(super) fn fingerprint_of(plan: &[PlannedStep]) -> String {
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

@@ -279,10 +279,8 @@ impl OneDatabase<'_> {
 
     /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one.
     async fn adopt(&self) -> Result<(), Failure> {
-        let adopt = AdoptRequest {
-            owner_role: self.prepared.owner_role.clone(),
-            call_role: self.prepared.call_role.clone(),
-        };
+        let adopt =
+            AdoptRequest { owner_role: self.prepared.owner_role.clone(), call_role: self.prepared.call_role.clone() };
         broker::request::<()>(self.app, &self.target(None), &ExecutorRequest::Adopt(adopt)).await?;
         let take = ControlRequest::AdoptDatabase {
             database: self.database.name.clone(),
@@ -327,8 +325,7 @@ struct Unfinished {
 
 impl Unfinished {
     async fn finish(mut self, outcomes: Vec<DatabaseOutcome>, dry_run: bool) -> Result<(), Failure> {
-        let unfinished =
-            |outcome: &DatabaseOutcome| matches!(&outcome.result, Some(Ok(report)) if report.unfinished);
+        let unfinished = |outcome: &DatabaseOutcome| matches!(&outcome.result, Some(Ok(report)) if report.unfinished);
         let state = match () {
             () if dry_run => "planned",
             () if outcomes.iter().all(|outcome| matches!(outcome.result, Some(Ok(_)))) => {
@@ -366,11 +363,8 @@ impl Drop for Unfinished {
                 duration_ms: 0.0,
             })
             .collect();
-        let finish = Finish {
-            deployment_id: std::mem::take(&mut self.deployment_id),
-            state: "cancelled".to_owned(),
-            outcomes,
-        };
+        let finish =
+            Finish { deployment_id: std::mem::take(&mut self.deployment_id), state: "cancelled".to_owned(), outcomes };
         let app = self.app.clone();
         let pass = self.pass.take();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -464,8 +458,7 @@ pub(super) async fn check(app: &App, platform: Option<&str>, tenant: Option<&str
     let mut rows = Vec::new();
     for (name, tenant, owner) in registry.owned(platform, tenant)? {
         let load = ControlRequest::LoadProofOf { database: owner.database.to_string() };
-        let proof: Option<String> =
-            broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
+        let proof: Option<String> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
         let Some(proof) = proof else { continue };
         let found = broker::request::<Vec<DriftRow>>(app, &owner, &ExecutorRequest::Check { proof }).await?;
         rows.extend(found.into_iter().map(|row| {

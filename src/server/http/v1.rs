@@ -126,10 +126,9 @@ fn missing_rows(value: Option<&str>) -> Result<MissingRows, Failure> {
     match value {
         None | Some("check") => Ok(MissingRows::Refuse),
         Some("insert_missing") => Ok(MissingRows::Insert),
-        Some(other) => Err(invalid(format!(
-            "the field seeders is check or insert_missing, not \"{}\"",
-            body::shortened(other)
-        ))),
+        Some(other) => {
+            Err(invalid(format!("the field seeders is check or insert_missing, not \"{}\"", body::shortened(other))))
+        }
     }
 }
 

@@ -22,9 +22,10 @@ const CASES: &[Case] = &[
     Case {
         name: "a migration sets NOT NULL",
         files: |files| {
-            files
-                .edit("tables/notes.pssql", "body citext", "body citext NOT NULL")
-                .file("migrations/003_x.pssql", "-- 1\nDELETE FROM notes WHERE id = 1;\nALTER TABLE notes ALTER COLUMN body SET NOT NULL;\n")
+            files.edit("tables/notes.pssql", "body citext", "body citext NOT NULL").file(
+                "migrations/003_x.pssql",
+                "-- 1\nDELETE FROM notes WHERE id = 1;\nALTER TABLE notes ALTER COLUMN body SET NOT NULL;\n",
+            )
         },
         more: PLAIN,
         code: "migration_failed",
@@ -70,7 +71,13 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a unique index",
-        files: |files| files.edit("tables/notes.pssql", "CREATE INDEX", "CREATE UNIQUE INDEX notes_body ON notes (lower(body));\nCREATE INDEX"),
+        files: |files| {
+            files.edit(
+                "tables/notes.pssql",
+                "CREATE INDEX",
+                "CREATE UNIQUE INDEX notes_body ON notes (lower(body));\nCREATE INDEX",
+            )
+        },
         more: PLAIN,
         code: "migration_failed",
         sqlstate: "23505",
@@ -153,7 +160,12 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a materialized view",
-        files: |files| files.file("views/shares.pssql", "-- 1\nCREATE MATERIALIZED VIEW shares AS SELECT price / qty AS share FROM items;\n"),
+        files: |files| {
+            files.file(
+                "views/shares.pssql",
+                "-- 1\nCREATE MATERIALIZED VIEW shares AS SELECT price / qty AS share FROM items;\n",
+            )
+        },
         more: PLAIN,
         code: "function_deploy_failed",
         sqlstate: "22012",
@@ -162,7 +174,9 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "an expression of an index",
-        files: |files| files.edit("tables/notes.pssql", "CREATE INDEX", "CREATE INDEX halves ON items ((1 / qty));\nCREATE INDEX"),
+        files: |files| {
+            files.edit("tables/notes.pssql", "CREATE INDEX", "CREATE INDEX halves ON items ((1 / qty));\nCREATE INDEX")
+        },
         more: PLAIN,
         code: "migration_failed",
         sqlstate: "22012",
@@ -171,7 +185,9 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "a generated column",
-        files: |files| files.edit("tables/items.pssql", "qty int", "qty int, share int GENERATED ALWAYS AS (1 / qty) STORED"),
+        files: |files| {
+            files.edit("tables/items.pssql", "qty int", "qty int, share int GENERATED ALWAYS AS (1 / qty) STORED")
+        },
         more: PLAIN,
         code: "migration_failed",
         sqlstate: "22012",
@@ -214,7 +230,8 @@ fn a_bundle_that_a_tenants_rows_refuse_changes_nothing() {
             && answer.json["line"] == case.place.1
             && answer.text.contains(case.says);
         if !right {
-            failures.push(format!("{}: {} {} {:?} expected: {answer}", case.name, case.code, case.sqlstate, case.place));
+            failures
+                .push(format!("{}: {} {} {:?} expected: {answer}", case.name, case.code, case.sqlstate, case.place));
         }
         if answer.status != 200 {
             assert_eq!(world.last_state(), "failed", "{}", case.name);
@@ -251,12 +268,17 @@ fn data_loss_that_nobody_allowed_changes_nothing() {
     let changes: [(&str, fn(Files) -> Files); 4] = [
         ("a column", |files| files.edit("tables/items.pssql", "    code text,\n", "")),
         ("a table", |files| {
-            files.without("tables/kinds.pssql").without("seeders/kinds.pssql").file("seeders/items.pssql", "SELECT 1;\n")
+            files
+                .without("tables/kinds.pssql")
+                .without("seeders/kinds.pssql")
+                .file("seeders/items.pssql", "SELECT 1;\n")
         }),
         ("an enum value", |files| files.edit("types/status.pssql", ", 'done'", "")),
         ("a migration's column", |files| {
-            files.edit("tables/items.pssql", "    code text,\n", "")
-                .file("migrations/003_x.pssql", "UPDATE items SET name = 'gone';\nALTER TABLE items DROP COLUMN code;\n")
+            files.edit("tables/items.pssql", "    code text,\n", "").file(
+                "migrations/003_x.pssql",
+                "UPDATE items SET name = 'gone';\nALTER TABLE items DROP COLUMN code;\n",
+            )
         }),
     ];
     for (what, change) in changes {

@@ -54,7 +54,10 @@ const BAD: &[Bad] = &[
     },
     Bad {
         folder: "seeders",
-        good: ["INSERT INTO kinds (id, name) VALUES (11, 'eleven');", "INSERT INTO kinds (id, name) VALUES (12, 'twelve');"],
+        good: [
+            "INSERT INTO kinds (id, name) VALUES (11, 'eleven');",
+            "INSERT INTO kinds (id, name) VALUES (12, 'twelve');",
+        ],
         bad: "INSERT INTO kinds (id, name) VALUES (11, NULL);",
         sqlstate: "23502",
         code: "seeder_failed",
@@ -96,7 +99,8 @@ fn the_first_middle_and_last_statement_of_every_kind_over_http() {
     for bad in BAD {
         for place in 0..3 {
             let why = format!("{}: statement {}", bad.path(), place + 1);
-            for answer in [world.platform.migrate(&bad.files(place)), world.platform.register_again(&bad.files(place))] {
+            for answer in [world.platform.migrate(&bad.files(place)), world.platform.register_again(&bad.files(place))]
+            {
                 let answer = answer.error(422, bad.code).field("sqlstate", bad.sqlstate);
                 assert!(answer.str("file").ends_with(&bad.path()), "{why}: {answer}");
                 assert_eq!(answer.number("line"), place as i64 + 1, "{why}: {answer}");
@@ -131,13 +135,9 @@ fn the_first_middle_and_last_extension() {
     let world = World::new(&cluster, "stmtext");
     let before = world.now();
     let good = newer().file("extensions/hstore.sql", "").file("extensions/pg_trgm.sql", "");
-    for (name, text) in [
-        ("aa_none", ""),
-        ("ltree", "-- version: 99.9\n"),
-        ("lo_none", ""),
-        ("zz_none", ""),
-        ("dblink", ""),
-    ] {
+    for (name, text) in
+        [("aa_none", ""), ("ltree", "-- version: 99.9\n"), ("lo_none", ""), ("zz_none", ""), ("dblink", "")]
+    {
         let path = format!("extensions/{name}.sql");
         let answer = world.platform.migrate(&good.clone().file(&path, text)).error(400, "extension_not_available");
         assert!(answer.str("file").ends_with(&path), "{name}: {answer}");

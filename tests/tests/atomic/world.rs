@@ -50,7 +50,8 @@ const ROWS: &str = "
     INSERT INTO notes VALUES (1, 1, 'Hello'), (2, NULL, 'twice'), (3, 2, NULL), (4, 3, 'twice')";
 
 /// Rows that no change minds.
-const EASY_ROWS: &str = "INSERT INTO items (name, qty, code, price) VALUES ('easy', 1, 'e', 1); INSERT INTO notes VALUES (1, 1, 'easy')";
+const EASY_ROWS: &str =
+    "INSERT INTO items (name, qty, code, price) VALUES ('easy', 1, 'e', 1); INSERT INTO notes VALUES (1, 1, 'easy')";
 
 /// The platform, on a cluster.
 pub struct World<'a> {
@@ -159,8 +160,15 @@ impl<'a> World<'a> {
         assert_nothing_to_do(self.cluster, &self.platform.name, files, why);
         self.wait_tidy();
         for tenant in ["main", OTHER] {
-            let query = format!("SELECT to_jsonb(d)::text FROM stonescriptdb.\"check\"('{}', '{tenant}') d", self.platform.name);
-            assert_eq!(sql::texts(&mut self.cluster.control(), &query), Vec::<String>::new(), "drift of {tenant}, {why}");
+            let query = format!(
+                "SELECT to_jsonb(d)::text FROM stonescriptdb.\"check\"('{}', '{tenant}') d",
+                self.platform.name
+            );
+            assert_eq!(
+                sql::texts(&mut self.cluster.control(), &query),
+                Vec::<String>::new(),
+                "drift of {tenant}, {why}"
+            );
         }
     }
 

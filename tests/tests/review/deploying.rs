@@ -3,7 +3,6 @@
 use acceptance::{Files, Platform, fixtures, shared, sql};
 use serde_json::json;
 
-
 #[test]
 fn an_enum_is_extended_by_a_migration() {
     let cluster = shared();
@@ -80,7 +79,8 @@ fn a_changed_default_or_check_is_made() {
     let mut client = platform.connect();
     let default = "SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'things'::regclass";
     assert_eq!(sql::text(&mut client, default), "2");
-    let check = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'things'::regclass AND contype = 'c'";
+    let check =
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'things'::regclass AND contype = 'c'";
     assert_eq!(sql::text(&mut client, check), "CHECK ((n > 1))");
 }
 

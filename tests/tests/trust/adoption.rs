@@ -13,7 +13,11 @@ fn assert_rows(client: &mut Client) {
     assert_eq!(sql::texts(client, "SELECT id || ' ' || name FROM customers ORDER BY id"), ["1 Ada", "3 Edsger"]);
     let orders = "SELECT concat_ws(' ', id, customer_id, status, total) FROM orders ORDER BY id";
     assert_eq!(sql::texts(client, orders), ["1 1 paid 12.50", "2 3 new"]);
-    assert_eq!(sql::texts(client, "SELECT id || ' ' || note FROM ledger"), ["1 opening balance"], "the migration ran again");
+    assert_eq!(
+        sql::texts(client, "SELECT id || ' ' || note FROM ledger"),
+        ["1 opening balance"],
+        "the migration ran again"
+    );
     assert_eq!(applied(client), ["001_first.pssql"]);
 }
 
@@ -50,7 +54,8 @@ fn assert_taken_over(cluster: &Cluster, platform: &Platform<'_>, tenant: &str) {
     let mut caller = cluster.connect_as(&platform.call_role(), &platform.database_of(tenant));
     by_hand(&mut caller, "UPDATE orders SET status = 'sent' WHERE id = 1; INSERT INTO ledger (note) VALUES ('x')");
     for table in ["migrations", "types", "tables", "functions", "changelog"] {
-        let refused = acceptance::refused(caller.batch_execute(&format!("DELETE FROM public._stonescriptdb_gateway_{table}")));
+        let refused =
+            acceptance::refused(caller.batch_execute(&format!("DELETE FROM public._stonescriptdb_gateway_{table}")));
         refused.sqlstate("42501");
     }
     acceptance::refused(caller.batch_execute("CREATE TABLE own (id int)")).sqlstate("42501");
@@ -68,7 +73,13 @@ fn register_takes_a_gateways_database_over() {
     assert_eq!(answer.str("database"), platform.database());
     assert_rows(&mut client);
     // What the gateway recorded is still there, and no function is recorded twice.
-    assert_eq!(sql::text(&mut client, "SELECT count(*) FROM _stonescriptdb_gateway_changelog WHERE change_detail = '{\"a\": 1}'"), "1");
+    assert_eq!(
+        sql::text(
+            &mut client,
+            "SELECT count(*) FROM _stonescriptdb_gateway_changelog WHERE change_detail = '{\"a\": 1}'"
+        ),
+        "1"
+    );
     let functions = "SELECT function_name FROM _stonescriptdb_gateway_functions ORDER BY 1";
     assert_eq!(sql::texts(&mut client, functions), ["add_customer", "count_customers", "old_one"]);
     drop(client);
@@ -99,7 +110,11 @@ fn what_is_new_in_the_bundle_is_applied_while_it_is_taken_over() {
     let files = gateway::bundle()
         .without("functions/old_one.pssql")
         .edit("functions/count_customers.pssql", "COUNT(*)", "COUNT(*) + 100")
-        .edit("tables/customers.pssql", "name VARCHAR(255) NOT NULL UNIQUE,", "name VARCHAR(255) NOT NULL UNIQUE,\n    city TEXT,")
+        .edit(
+            "tables/customers.pssql",
+            "name VARCHAR(255) NOT NULL UNIQUE,",
+            "name VARCHAR(255) NOT NULL UNIQUE,\n    city TEXT,",
+        )
         .file("migrations/002_second.pssql", "INSERT INTO ledger (note) SELECT name FROM customers ORDER BY id;\n")
         .file("tables/notes.pssql", "CREATE TABLE notes (id int PRIMARY KEY, text text);\n")
         .file("seeders/notes.pssql", "INSERT INTO notes (id, text) VALUES (1, 'hello');\n");
@@ -108,10 +123,17 @@ fn what_is_new_in_the_bundle_is_applied_while_it_is_taken_over() {
     assert_eq!(notes, ["opening balance", "Ada", "Edsger"], "the old one once, the new one once");
     assert_eq!(applied(&mut client), ["001_first.pssql", "002_second.pssql"]);
     assert_eq!(sql::texts(&mut client, "SELECT text FROM notes"), ["hello"]);
-    assert_eq!(sql::texts(&mut client, "SELECT name || coalesce(city, '-') FROM customers ORDER BY id"), ["Ada-", "Edsger-"]);
+    assert_eq!(
+        sql::texts(&mut client, "SELECT name || coalesce(city, '-') FROM customers ORDER BY id"),
+        ["Ada-", "Edsger-"]
+    );
     assert_eq!(platform.call("count_customers", json!([])).value(), 102);
     platform.call("old_one", json!([1])).error(404, "function_not_found");
-    assert_eq!(sql::text(&mut client, "SELECT to_regproc('old_one') IS NULL"), "t", "the gateway deployed it, the bundle has it no more");
+    assert_eq!(
+        sql::text(&mut client, "SELECT to_regproc('old_one') IS NULL"),
+        "t",
+        "the gateway deployed it, the bundle has it no more"
+    );
     assert_exact(&cluster, &platform, "main", "it was taken over");
 }
 
@@ -177,8 +199,19 @@ fn a_failure_leaves_a_gateways_database_exactly_as_it_was() {
     let cluster = shared();
     for (files, status, code) in [
         (gateway::bundle().edit("migrations/001_first.pssql", "opening", "closing"), 409, "migration_changed"),
-        (gateway::bundle().edit("tables/orders.pssql", ",\n    total NUMERIC(12,2) CHECK (total >= 0)", ""), 409, "schema_validation_failed"),
-        (gateway::bundle().file("migrations/002_bad.pssql", "UPDATE customers SET id = id / (SELECT count(*) - 2 FROM customers);\n"), 422, "migration_failed"),
+        (
+            gateway::bundle().edit("tables/orders.pssql", ",\n    total NUMERIC(12,2) CHECK (total >= 0)", ""),
+            409,
+            "schema_validation_failed",
+        ),
+        (
+            gateway::bundle().file(
+                "migrations/002_bad.pssql",
+                "UPDATE customers SET id = id / (SELECT count(*) - 2 FROM customers);\n",
+            ),
+            422,
+            "migration_failed",
+        ),
     ] {
         let platform = Platform::unregistered(&cluster, "adfail");
         drop(gateway::database(&cluster, &platform, "main"));
@@ -227,7 +260,10 @@ fn with_adoption_off_the_name_is_taken() {
 #[test]
 fn a_database_that_is_nobodys_gateway_is_not_touched() {
     let cluster = shared();
-    for extra in ["", "CREATE TABLE _stonescriptdb_gateway_migrations (id int); CREATE TABLE _stonescriptdb_gateway_functions (id int);"] {
+    for extra in [
+        "",
+        "CREATE TABLE _stonescriptdb_gateway_migrations (id int); CREATE TABLE _stonescriptdb_gateway_functions (id int);",
+    ] {
         let platform = Platform::unregistered(&cluster, "adnone");
         sql::done(cluster.control().batch_execute(&format!("CREATE DATABASE {}", platform.database())));
         let mut client = platform.connect();

@@ -80,7 +80,8 @@ pub fn database(cluster: &Cluster, platform: &Platform<'_>, tenant: &str) -> Cli
         ("count_customers", vec![], "BIGINT", COUNT),
         ("old_one", vec!["INT"], "INT", OLD),
     ] {
-        let signature = if types.is_empty() { function.to_owned() } else { format!("{function}({})", types.join(", ")) };
+        let signature =
+            if types.is_empty() { function.to_owned() } else { format!("{function}({})", types.join(", ")) };
         let insert = "INSERT INTO _stonescriptdb_gateway_functions (function_name, signature, param_types, return_type, body_checksum, source_file)
                       VALUES ($1, $2, $3, $4, $5, $1 || '.pssql')";
         let sum = checksum(&mut client, text);
@@ -107,17 +108,25 @@ impl Whole {
         let mut pg_dump = cluster.client_program("pg_dump");
         pg_dump.arg("--create").arg(database);
         let dump = String::from_utf8_lossy(&acceptance::server::run(pg_dump).stdout).into_owned();
-        let lines: Vec<&str> = dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect();
+        let lines: Vec<&str> =
+            dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect();
         Whole(lines.join("\n"))
     }
 
     #[track_caller]
     pub fn assert_same(&self, cluster: &Cluster, database: &str, why: &str) {
         let now = Whole::of(cluster, database);
+        // Enough to see what it is.
         let only = |a: &str, b: &str, mark: &str| {
             let there: std::collections::HashSet<&str> = b.lines().collect();
-            a.lines().filter(|line| !there.contains(line)).map(|line| format!("{mark} {line}\n")).collect::<String>()
+            let lines = a.lines().filter(|line| !there.contains(line) && !line.starts_with("--")).take(8);
+            lines.map(|line| format!("{mark} {line}\n")).collect::<String>()
         };
-        assert!(*self == now, "{database} has changed, {why}:\n{}{}", only(&self.0, &now.0, "-"), only(&now.0, &self.0, "+"));
+        assert!(
+            *self == now,
+            "{database} has changed, {why}:\n{}{}",
+            only(&self.0, &now.0, "-"),
+            only(&now.0, &self.0, "+")
+        );
     }
 }

@@ -4,6 +4,10 @@
 mod adoption;
 mod drift;
 mod gateway;
+mod history;
+mod online;
+mod outside;
+mod plans;
 
 use acceptance::{Answer, Cluster, Files, Platform, sql};
 use postgres::Client;

@@ -9,8 +9,7 @@ use super::sql::{clause, ident, owner_name};
 use crate::{Body, Key, Kind, Model, Object, Step};
 
 /// `-- @renamed from=old` above a table or column.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Rename {
     /// What it was called: a key of kind table or column.
     pub from: Key,

@@ -93,13 +93,7 @@ pub struct Key {
 impl Key {
     /// An object that is known by schema and name.
     pub fn new(kind: Kind, schema: &str, name: &str) -> Key {
-        Key {
-            kind,
-            schema: schema.to_owned(),
-            parent: String::new(),
-            name: name.to_owned(),
-            arguments: String::new(),
-        }
+        Key { kind, schema: schema.to_owned(), parent: String::new(), name: name.to_owned(), arguments: String::new() }
     }
 
     /// A part of a table or view.

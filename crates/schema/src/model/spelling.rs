@@ -164,8 +164,14 @@ mod tests {
                 "((c)::integer = ANY ((ARRAY[(0)::public.d0, (42)::public.d0])::integer[]))",
                 "((c)::integer = ANY (ARRAY[((0)::public.d0)::integer, ((42)::public.d0)::integer]))",
             ),
-            ("(ARRAY['a]'::text, 'b''[,'::text])::character varying(3)[]", "ARRAY[('a]'::text)::character varying(3), ('b''[,'::text)::character varying(3)]"),
-            ("((ARRAY[ARRAY[1, 2], ARRAY[f(1, 2), 3]])::bigint[])", "(ARRAY[ARRAY[(1)::bigint, (2)::bigint], ARRAY[(f(1, 2))::bigint, (3)::bigint]])"),
+            (
+                "(ARRAY['a]'::text, 'b''[,'::text])::character varying(3)[]",
+                "ARRAY[('a]'::text)::character varying(3), ('b''[,'::text)::character varying(3)]",
+            ),
+            (
+                "((ARRAY[ARRAY[1, 2], ARRAY[f(1, 2), 3]])::bigint[])",
+                "(ARRAY[ARRAY[(1)::bigint, (2)::bigint], ARRAY[(f(1, 2))::bigint, (3)::bigint]])",
+            ),
             ("ARRAY[1, 2]", "ARRAY[1, 2]"),
             ("'(ARRAY[1])::text[]'::text", "'(ARRAY[1])::text[]'::text"),
             ("AS $f$ SELECT (ARRAY[1])::text[] $f$", "AS $f$ SELECT (ARRAY[1])::text[] $f$"),

@@ -172,7 +172,8 @@ fn tables() -> Result<Vec<Table>, Failure> {
 
 /// The rows that carry this transaction's number or a subtransaction's, in the order in which they lie, each with its place.
 fn made_rows(table: &Table) -> Result<Vec<(String, Vec<Option<String>>)>, Failure> {
-    let values: Vec<String> = table.columns.iter().map(|column| format!("({})::text", quote_identifier(&column.name))).collect();
+    let values: Vec<String> =
+        table.columns.iter().map(|column| format!("({})::text", quote_identifier(&column.name))).collect();
     json(&format!(
         "SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_array(ctid::text, ARRAY[{}]::text[]) ORDER BY ctid), '[]')::text
          FROM ONLY {}.{} WHERE pg_catalog.age(xmin) <= 0",
@@ -205,12 +206,16 @@ fn seed_table(
     let is_given = |place: usize, column: &Column| {
         let same = once.len() == again.len() && once.iter().zip(again).all(|(a, b)| a.get(place) == b.get(place));
         let default = column.default.as_ref().and(defaults).and_then(|defaults| defaults.get(place));
-        let from_default =
-            default.is_some_and(|default| once.iter().all(|row| row.get(place) == Some(default)));
+        let from_default = default.is_some_and(|default| once.iter().all(|row| row.get(place) == Some(default)));
         same && !column.generated && (named.contains(&column.name) || !from_default)
     };
-    let given: Vec<usize> =
-        table.columns.iter().enumerate().filter(|(place, column)| is_given(*place, column)).map(|(place, _)| place).collect();
+    let given: Vec<usize> = table
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(place, column)| is_given(*place, column))
+        .map(|(place, _)| place)
+        .collect();
     let columns: Vec<(String, String)> = given
         .iter()
         .filter_map(|place| table.columns.get(*place))

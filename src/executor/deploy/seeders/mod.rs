@@ -11,6 +11,7 @@ use stonescriptdb_protocol::{
 use stonescriptdb_schema::{Class, ObjectName};
 
 use super::build::failed;
+use super::run_statement;
 use super::sources::{Source, Sources};
 use crate::postgres::Kind;
 use crate::postgres::session::with_settings_restored;
@@ -82,9 +83,11 @@ fn targets(source: &Source) -> Vec<ObjectName> {
 /// `seeder_failed` with file and line.
 fn run_one(source: &Source) -> Result<(), Failure> {
     with_settings_restored(|| {
-        source.script.statements.iter().try_for_each(|statement| {
-            source.script.run(statement).map(drop).map_err(|error| failed(source, error))
-        })
+        source
+            .script
+            .statements
+            .iter()
+            .try_for_each(|statement| run_statement(&source.script, statement).map_err(|error| failed(source, error)))
     })
 }
 
@@ -220,4 +223,3 @@ fn look(seeding: &Seeding<'_>, seed: &Seed, report: &mut DeployReport) -> Result
     }
     Ok(())
 }
-

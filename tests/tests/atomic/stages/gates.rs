@@ -77,7 +77,11 @@ pub fn assert_complete(world: &World, number: usize, why: &str) {
     for n in 0..=number {
         assert_eq!(sql::text(&mut main, &format!("SELECT count(*) FROM extra{n}")), "2", "{why}");
     }
-    assert_eq!(sql::text(&mut main, "SELECT count(*) FROM notes WHERE body IN ('m', 'u')"), (2 * (number + 1)).to_string(), "{why}");
+    assert_eq!(
+        sql::text(&mut main, "SELECT count(*) FROM notes WHERE body IN ('m', 'u')"),
+        (2 * (number + 1)).to_string(),
+        "{why}"
+    );
     let invalid = sql::texts(&mut main, "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid");
     assert!(invalid.is_empty(), "{invalid:?}, {why}");
     assert_eq!(sql::text(&mut main, "SELECT count(*) FROM _stonescriptdb_pending"), "0", "{why}");
@@ -109,10 +113,16 @@ impl Gate {
         let (mut client, statement) = match self {
             // What a copy of a database needs is a lock on the one that is copied.
             Gate::CreateTemplate => (world.cluster.control(), "COMMENT ON DATABASE template0 IS 'locked'".to_owned()),
-            Gate::Clone => (world.cluster.control(), format!("COMMENT ON DATABASE \"{}\" IS 'locked'", template(world, files))),
+            Gate::Clone => {
+                (world.cluster.control(), format!("COMMENT ON DATABASE \"{}\" IS 'locked'", template(world, files)))
+            }
             // The first step that the plan has for items.
-            Gate::Plan => (world.platform.connect(), "LOCK TABLE kinds IN ACCESS SHARE MODE; LOCK TABLE notes IN ROW SHARE MODE; \
-                            SELECT count(*) FROM items".to_owned()),
+            Gate::Plan => (
+                world.platform.connect(),
+                "LOCK TABLE kinds IN ACCESS SHARE MODE; LOCK TABLE notes IN ROW SHARE MODE; \
+                            SELECT count(*) FROM items"
+                    .to_owned(),
+            ),
             // Concurrent builds wait for every snapshot that is older than they are.
             _ => (world.cluster.connect("postgres"), String::new()),
         };
@@ -151,7 +161,8 @@ impl Gate {
             Gate::IndexAfterwards => "wait_event_type = 'Lock' AND wait_event = 'virtualxid'",
             _ => "wait_event = 'PgSleep'",
         };
-        let query = format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb executor' AND {waits}");
+        let query =
+            format!("SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb executor' AND {waits}");
         eventually(&format!("the deployment to wait at {self:?}"), || {
             let pids = sql::texts(&mut world.cluster.control(), &query);
             check(pids.len() == 1, format!("{pids:?}")).map(|()| pids[0].parse().expect("a process id"))

@@ -64,7 +64,8 @@ impl Stop {
             Stop::Leave => {
                 let body = multipart_body(&fields, Some(("schema", &bundle)));
                 let mut wire = http.wire();
-                wire.send(&http.request_bytes("POST", path, &[("Content-Type", &multipart_type())], &body)).expect("sent");
+                wire.send(&http.request_bytes("POST", path, &[("Content-Type", &multipart_type())], &body))
+                    .expect("sent");
                 gate.reached(world);
                 drop(wire);
             }
