@@ -116,14 +116,15 @@ impl Script {
         .map_err(|error| self.place(error, statement))
     }
 
-    /// Runs a statement as a client's own would run, outside of any transaction: one that refuses to run in a transaction block may.
+    /// Runs a statement as a client's own would run, outside of any transaction: one that refuses to run in a transaction block may. It is
+    /// cancelled after so many milliseconds; 0 is no limit.
     ///
     /// # Errors
     /// As [`Script::run`]. What the statement committed on its way stays.
-    pub(crate) fn run_at_top_level(&self, statement: &Statement) -> Result<(), ScriptError> {
+    pub(crate) fn run_at_top_level(&self, statement: &Statement, timeout_ms: u32) -> Result<(), ScriptError> {
         // SAFETY: a copy in the current context, which outlives the transactions.
         catch(|| unsafe { pg_sys::copyObjectImpl(statement.tree.cast()).cast() })
-            .and_then(|copy| super::toplevel::run_raw(copy, &self.source))
+            .and_then(|copy| super::session::with_timeout(timeout_ms, || super::toplevel::run_raw(copy, &self.source)))
             .map_err(|error| self.place(error, statement))
     }
 

@@ -6,9 +6,10 @@ use crate::{Bundle, Kind, Manifest, SourceFile};
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 impl Bundle {
-    /// The kinds of which this bundle has no file and `base` has some: those about which it says nothing.
+    /// The kinds of which this bundle has no file and `base` has some: those about which it says nothing. Seeders are not among them: without
+    /// one, no rows are looked for, and nothing is dropped.
     pub fn unsaid(&self, base: &Bundle) -> Vec<Kind> {
-        Kind::ALL.into_iter().filter(|kind| !self.has(*kind) && base.has(*kind)).collect()
+        Kind::ALL.into_iter().filter(|kind| *kind != Kind::Seeder && !self.has(*kind) && base.has(*kind)).collect()
     }
 
     /// The archive (a plain tar) of this bundle with the files of `base` for every kind about which it says nothing. The same input

@@ -75,6 +75,13 @@ pub enum ControlRequest {
         /// The role that calls run as.
         call_role: String,
     },
+    /// Who holds the locks that deployments in a database wait for. Answer: `Option<String>`, for people.
+    Blockers {
+        /// The database.
+        database: String,
+        /// The role that deploys.
+        role: String,
+    },
     /// Records a deployment that was refused before any database was touched. Answer: unit.
     Refused(Refused),
     /// Records how a deployment ended; drops databases that were made for it and did not get anywhere. Answer: unit.
@@ -167,6 +174,8 @@ pub struct PreparedBundle {
     pub key: TemplateKey,
     /// Its bytes, where they are not those of the request.
     pub archive: Option<Vec<u8>>,
+    /// The kinds (folders) of files that the request's archive has none of, and that are those of the bundle before.
+    pub inherited: Vec<String>,
     /// What was proved of it, if it was; without the proof itself.
     pub proved: Option<Proved>,
     /// A proved bundle from which it differs in files of functions only, and which of these.

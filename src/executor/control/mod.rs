@@ -33,11 +33,26 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::AdoptDatabase { database, owner_role, call_role } => {
             answer(adopt_database(&database, &owner_role, &call_role))
         }
+        ControlRequest::Blockers { database, role } => answer(blockers(&database, &role)),
         ControlRequest::Finish(request) => answer(finish::run(request)),
         ControlRequest::DropTenant { database } => answer(drop_tenant(&database)),
         ControlRequest::ListDatabases { platform } => answer(list(&platform)),
         ControlRequest::Reconcile => answer(finish::reconcile()),
     }
+}
+
+/// Who is in the way of the executors of a database and role: as PostgreSQL's own lock manager says.
+fn blockers(database: &str, role: &str) -> Result<Option<String>, Failure> {
+    transaction(|| {
+        Spi::get_one_with_args::<String>(
+            "SELECT string_agg(DISTINCT format('pid %s (role %s, in a transaction since %s)', h.pid, coalesce(h.usename::text, 'none'),
+                                               h.xact_start), '; ')
+             FROM pg_stat_activity w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS b(pid) JOIN pg_stat_activity h ON h.pid = b.pid
+             WHERE w.datname = $1 AND w.usename = $2 AND w.wait_event_type = 'Lock'",
+            &[database.into(), role.into()],
+        )
+        .map_err(|error| Failure::from(spi(error)))
+    })
 }
 
 /// template0 has no connections and nothing of a DBA's own in it: a tenant is what its bundle says and nothing else.

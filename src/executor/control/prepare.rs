@@ -131,6 +131,9 @@ impl Sent<'_> {
         }
         let Some(archive) = registry::archive(platform, base)? else { return Ok(own) };
         let base = sources::read_bundle(&archive)?;
+        if bundle.unsaid(&base).is_empty() {
+            return Ok(own);
+        }
         let whole = bundle.completed_with(&base).map_err(|error| Failure::internal(error.to_string()))?;
         Ok((sha256_hex(&whole), Some(whole)))
     }
@@ -159,6 +162,13 @@ fn bundle(
     sent: &mut Option<Sent<'_>>,
 ) -> Result<PreparedBundle, Failure> {
     let key = TemplateKey { platform: platform.to_owned(), sha256 };
+    let inherited = match (&archive, sent.as_mut()) {
+        (Some(whole), Some(sent)) => {
+            let whole = sources::read_bundle(whole)?;
+            sent.bundle()?.unsaid(&whole).into_iter().map(|kind| kind.folder().to_owned()).collect()
+        }
+        _ => Vec::new(),
+    };
     if let Some((proved, elevated)) = registry::proved(&key)? {
         let allowed = crate::settings::allowed_extensions();
         if let Some(spec) = elevated.iter().find(|spec| !allowed.contains(&spec.name)) {
@@ -169,7 +179,14 @@ fn bundle(
             (Some(archive), _) => Some(archive),
             (None, None) => registry::archive(platform, &key.sha256)?,
         };
-        return Ok(PreparedBundle { key, archive, proved: Some(proved), alike: None, elevated_extensions: elevated });
+        return Ok(PreparedBundle {
+            key,
+            archive,
+            inherited,
+            proved: Some(proved),
+            alike: None,
+            elevated_extensions: elevated,
+        });
     }
     let stored = match (&archive, &sent) {
         (None, None) => registry::archive(platform, &key.sha256)?,
@@ -190,7 +207,7 @@ fn bundle(
     let elevated = extensions(bundle)?;
     registry::store_bundle(&key, bytes, bundle, &elevated)?;
     let alike = base.map(|base| alike(platform, base, bundle)).transpose()?.flatten();
-    Ok(PreparedBundle { key, archive: stored, proved: None, alike, elevated_extensions: elevated })
+    Ok(PreparedBundle { key, archive: stored, inherited, proved: None, alike, elevated_extensions: elevated })
 }
 
 /// The bundle of a database, if it is proved and the new one has the same files, but for the text of some of functions/.

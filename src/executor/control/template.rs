@@ -205,13 +205,33 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
         }
         keys("SELECT platform, sha256 FROM stonescriptdb.template WHERE state = 'building' AND $1 = ''", "")
     })?;
-    unfinished
+    let mut dropped = unfinished
         .iter()
         .map(|key| {
             let database = transaction(|| stored_name(key))?;
             drop(key).map(|()| database.unwrap_or_default())
         })
-        .collect()
+        .collect::<Result<Vec<String>, Failure>>()?;
+    // What has the name and the owner of a template and is in no row was left by a crash between the two.
+    let strays = transaction(|| {
+        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL").map_err(spi)?;
+        if there != Some(true) {
+            return Ok(Vec::new());
+        }
+        let names = Spi::get_one_with_args::<Vec<Option<String>>>(
+            "SELECT ARRAY(SELECT c.datname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
+                          JOIN stonescriptdb.platform p ON p.owner_role = r.rolname
+                          WHERE starts_with(c.datname, $1) AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.database = c.datname)
+                            AND NOT EXISTS (SELECT FROM stonescriptdb.database d WHERE d.datid = c.oid))",
+            &[PREFIX.into()],
+        );
+        Ok::<_, Failure>(names.map_err(spi)?.unwrap_or_default().into_iter().flatten().collect())
+    })?;
+    for name in strays {
+        drop_database(&name)?;
+        dropped.push(name);
+    }
+    Ok(dropped)
 }
 
 fn keys(query: &str, argument: &str) -> Result<Vec<TemplateKey>, Failure> {

@@ -10,6 +10,7 @@ use super::proof::{Migration, Proof};
 use super::sources::Source;
 use super::{catalog, migrations, spi, tracking};
 use crate::postgres::{LastingMemory, PgError, Script, ScriptError, quote_identifier, transaction};
+use crate::settings;
 
 /// Writes down what is to be done, inside the deployment's transaction. What was left of an earlier plan is planned anew; what was left of a
 /// migration stays, for its statements are run once.
@@ -145,11 +146,12 @@ fn run_one(sql: &str) -> Result<(), PgError> {
                     let drop = Script::parse(&format!("DROP INDEX CONCURRENTLY {leftover}"))
                         .map_err(|error: ScriptError| error.error)?;
                     for statement in &drop.statements {
-                        drop.run_at_top_level(statement).map_err(|error| error.error)?;
+                        drop.run_at_top_level(statement, settings::deploy_statement_timeout_ms())
+                            .map_err(|error| error.error)?;
                     }
                 }
             }
-            match script.run_at_top_level(statement) {
+            match script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()) {
                 Err(error) if error.error.sqlstate == "42P07" && index.is_some() => {}
                 result => result.map_err(|error| error.error)?,
             }

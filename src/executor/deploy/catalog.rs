@@ -9,8 +9,8 @@ use stonescriptdb_protocol::Failure;
 use stonescriptdb_schema::{Body, CATALOG_SETTINGS, Key, Model, Routine, STAMP_SQL, catalog_queries};
 
 use super::spi;
-use crate::postgres::lexer;
 use crate::postgres::session::with_settings_restored;
+use crate::postgres::{PgError, catch, lexer};
 
 /// Runs `f` under the settings in which the server writes, and reads, every definition in the same way: with nothing on the search path,
 /// for one.
@@ -31,9 +31,9 @@ pub(super) fn under_catalog_settings<T>(f: impl FnOnce() -> Result<T, Failure>) 
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn read() -> Result<Model, Failure> {
-    let answers = under_catalog_settings(|| {
-        catalog_queries().iter().map(|query| kept_query(query)).collect::<Result<Vec<String>, Failure>>()
-    })?;
+    let queries = || catalog_queries().iter().map(|query| kept_query(query)).collect::<Result<Vec<String>, Failure>>();
+    // Where it fails (for a lock, mostly), nobody is helped by the text of these queries. The caller aborts the transaction.
+    let answers = catch(|| under_catalog_settings(queries)).map_err(|error| PgError { context: None, ..error })??;
     Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
 }
 

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
-use crate::postgres::{transaction, wait};
+use crate::postgres::wait;
 
 /// Tries before a deployment gives up. Each waits stonescriptdb.deploy_lock_timeout per statement.
 const ATTEMPTS: u32 = 4;
@@ -52,24 +51,12 @@ fn is_about_locks(failure: &Failure) -> bool {
     matches!(failure.sqlstate.as_deref(), Some("55P03" | "40P01"))
 }
 
+/// Who holds them, the server worker knows: it looks while this one waits.
 fn out_of_reach(failure: Failure) -> Failure {
-    let holders = transaction(|| {
-        Spi::get_one::<String>(
-            "SELECT pg_catalog.string_agg(pg_catalog.format('pid %s (role %s, in a transaction since %s)', pid, usename, xact_start), '; ')
-             FROM pg_catalog.pg_stat_activity
-             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND xact_start IS NOT NULL",
-        )
-        .map_err(super::spi)
-    });
-    let detail = match holders {
-        Ok(Some(holders)) => Some(format!("Transactions open in the database: {holders}")),
-        _ => failure.detail,
-    };
     Failure {
         code: ErrorCode::LockTimeout,
         message: "the locks that the deployment needs are held by others".to_owned(),
         cause: Some(failure.message),
-        detail,
         hint: Some("Try again when they are done, or end them.".to_owned()),
         ..failure
     }

@@ -38,7 +38,8 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
 use stonescriptdb_schema::{Class, Deviation, Difference, Key, Model, ObjectName, differences};
 
-use crate::postgres::{self, PgError, Script, ScriptError, Statement, quote_identifier, session, transaction};
+use crate::error::from_postgres;
+use crate::postgres::{self, PgError, Script, ScriptError, Statement, catch, quote_identifier, session, transaction};
 use crate::settings;
 use seeders::{Seed, Seeding};
 
@@ -96,6 +97,22 @@ fn run_statement(script: &Script, statement: &Statement) -> Result<(), ScriptErr
     session::with_timeout(settings::deploy_statement_timeout_ms(), || script.run(statement)).map(drop)
 }
 
+/// Has deferred constraints checked now.
+///
+/// # Errors
+/// Under the code, and at the file, of what ran before: that made the rows.
+fn check_deferred(code: ErrorCode, file: Option<&str>) -> Result<(), Failure> {
+    let checked = catch(|| Spi::run("SET CONSTRAINTS ALL IMMEDIATE"));
+    let failed = |error: PgError| {
+        let failure = from_postgres(code, PgError { context: None, ..error });
+        match file {
+            Some(file) => failure.at(file, None),
+            None => failure,
+        }
+    };
+    checked.map_err(failed)?.map_err(spi)
+}
+
 /// The report of a database whose recorded state is that of the bundle and whose catalog nobody has touched since; none otherwise.
 fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployReport>, Failure> {
     prepare_session()?;
@@ -135,8 +152,8 @@ fn clone_of_template(request: &DeployRequest, seeds: &[Seed]) -> Result<DeployRe
         report.migrations_applied = request.summary.migrations;
         report.functions_updated = request.summary.functions;
         let seeding = Seeding { request, seeds, created: &|_| true, bundle: Some(&bundle) };
-        seeders::run(&seeding, &mut report)?;
-        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(spi)?;
+        let ran = seeders::run(&seeding, &mut report)?;
+        check_deferred(ErrorCode::SeederFailed, only(&ran))?;
         tracking::date_anew(request)?;
         report.verification.passed = true;
         Ok(report)
@@ -178,6 +195,14 @@ fn deviations(present: &Model, wanted: &Model, declared_before: &BTreeSet<Key>) 
         .into_iter()
         .filter(|difference| difference.deviation != Deviation::Extra || declared_before.contains(&difference.object))
         .collect()
+}
+
+/// The one of several, if there is one only.
+fn only(paths: &[String]) -> Option<&str> {
+    match paths {
+        [path] => Some(path),
+        _ => None,
+    }
 }
 
 /// `allow` or `force` covers a kind of change.

@@ -9,9 +9,10 @@ use stonescriptdb_schema::{Class, Deviation, Key, Kind, Model, Rename, differenc
 use super::build::{self, Built};
 use super::proof::{Migration, Place, Proof, Statement, Tracked, keys_of};
 use super::sources::{self, Source, Sources};
-use super::{catalog, prepare_session, seeders, tracking};
+use super::{catalog, check_deferred, prepare_session, seeders, tracking};
 use crate::executor::extensions;
 use crate::postgres::{self, Kind as StatementKind, LastingMemory, PgError, subtransaction, transaction};
+use crate::settings;
 
 /// So many differences are told.
 const SHOWN: usize = 20;
@@ -30,6 +31,7 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
         tracking::open(&request.call_role)?;
         let declared = declared_alone(&sources)?;
         let built = build::build(&sources, &bundle)?;
+        check_deferred(ErrorCode::MigrationFailed, None)?;
         let model = catalog::read()?;
         if let Some(declared) = declared {
             refuse_contradiction(&model, &declared, &sources)?;
@@ -41,7 +43,7 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
         proof.before_untransacted.push(proof.model.clone());
         for statement in &source.script.statements {
             memory
-                .enter(|| source.script.run_at_top_level(statement))
+                .enter(|| source.script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()))
                 .map_err(|error| sources::failure(ErrorCode::MigrationFailed, error, &source.path))?;
         }
         proof.model = transaction(catalog::read)?;

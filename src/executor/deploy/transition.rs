@@ -13,8 +13,8 @@ use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
 use super::{
-    Stop, afterwards, apply, build, catalog, deviations, locks, migrations, others, prepare_session, refuse_other_plan,
-    run_statement, spi, tracking, validation,
+    Stop, afterwards, apply, build, catalog, check_deferred, deviations, locks, migrations, only, others,
+    prepare_session, refuse_other_plan, run_statement, spi, tracking, validation,
 };
 use crate::executor::extensions;
 use crate::postgres::{LastingMemory, PgError, Script, transaction};
@@ -255,8 +255,9 @@ impl Transition<'_> {
         };
         let seeding =
             Seeding { request: self.request, seeds: self.seeds, created: &created, bundle: Some(self.bundle) };
-        seeders::run(&seeding, &mut report)?;
-        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(spi)?;
+        let ran = seeders::run(&seeding, &mut report)?;
+        let code = if ran.is_empty() { ErrorCode::MigrationFailed } else { ErrorCode::SeederFailed };
+        check_deferred(code, only(&ran))?;
         self.verify(&after, &wanted)?;
         report.verification.passed = true;
         report.plan_fingerprint = fingerprint_of(&report.plan);
@@ -327,6 +328,10 @@ impl Transition<'_> {
             report.plan.extend(migrations::run(source, done)?);
             self.record(source, report)?;
         }
+        // Rows that the migrations made; whatever comes after them may defer again.
+        let paths: Vec<String> = pending.within.iter().map(|source| source.path.clone()).collect();
+        check_deferred(ErrorCode::MigrationFailed, only(&paths))?;
+        Spi::run("SET CONSTRAINTS ALL DEFERRED").map_err(spi)?;
         catalog::read().map(Some)
     }
 

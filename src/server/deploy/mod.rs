@@ -5,7 +5,7 @@ mod template;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
@@ -208,6 +208,9 @@ fn control_target(app: &App) -> Arc<Target> {
     Arc::new(Target { database: app.settings().database.as_str().into(), role: None })
 }
 
+/// Who holds the locks is not asked for more often than this.
+const SHORTEST_WATCH: Duration = Duration::from_millis(50);
+
 /// What is done in one database.
 struct OneDatabase<'a> {
     app: &'a Arc<App>,
@@ -259,8 +262,7 @@ impl OneDatabase<'_> {
         request.archive = Some(self.bundles.archive(place));
         request.proof = Some(self.bundles.proof(place).await?);
         let installed = self.install_extensions(place).await?;
-        let answer = broker::request::<DeployAnswer>(self.app, &owner, &ExecutorRequest::Deploy(request)).await;
-        match answer {
+        match self.watched(&owner, &ExecutorRequest::Deploy(request)).await {
             Ok(DeployAnswer::Done(mut report)) => {
                 report.extensions_installed += u32::try_from(installed.len()).unwrap_or(u32::MAX);
                 Ok(*report)
@@ -271,6 +273,35 @@ impl OneDatabase<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// Sends the request and looks meanwhile who is in its way: when it has failed for a lock, nobody can tell any more.
+    async fn watched(&self, owner: &Arc<Target>, request: &ExecutorRequest) -> Result<DeployAnswer, Failure> {
+        let interval = (self.app.settings().deploy_lock_timeout / 3).max(SHORTEST_WATCH);
+        let mut holders: Option<String> = None;
+        let work = broker::request::<DeployAnswer>(self.app, owner, request);
+        tokio::pin!(work);
+        let result = loop {
+            tokio::select! {
+                result = &mut work => break result,
+                () = tokio::time::sleep(interval) => {
+                    let look = ControlRequest::Blockers {
+                        database: self.database.name.clone(),
+                        role: self.prepared.owner_role.clone(),
+                    };
+                    let (control, look) = (control_target(self.app), ExecutorRequest::Control(look));
+                    let found = broker::request::<Option<String>>(self.app, &control, &look);
+                    tokio::select! {
+                        result = &mut work => break result,
+                        found = found => holders = found.ok().flatten().or(holders),
+                    }
+                }
+            }
+        };
+        result.map_err(|failure| match (&failure.code, holders) {
+            (ErrorCode::LockTimeout, Some(holders)) => failure.detail(format!("Held by {holders}.")),
+            _ => failure,
+        })
     }
 
     fn target(&self, role: Option<&str>) -> Arc<Target> {

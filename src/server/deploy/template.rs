@@ -8,7 +8,7 @@ use stonescriptdb_protocol::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{control_target, enter};
+use super::{Pass, control_target, enter};
 use crate::server::pool::Target;
 use crate::server::{App, broker};
 
@@ -57,8 +57,23 @@ impl<'p> Bundles<'p> {
         if let Some(proved) = cell.get() {
             return Ok(proved);
         }
-        self.ensure_template(place).await?;
+        self.ensure_template(place).await.map_err(|failure| self.say_what_is_inherited(place, failure))?;
         cell.get().ok_or_else(|| Failure::internal("a bundle was proved and is not"))
+    }
+
+    /// A failing file may not be in the request's archive at all.
+    fn say_what_is_inherited(&self, place: usize, failure: Failure) -> Failure {
+        let inherited = self.prepared.bundles.get(place).map(|bundle| bundle.inherited.as_slice()).unwrap_or_default();
+        let folder = failure.file.as_deref().and_then(|file| file.split('/').next());
+        match folder.filter(|folder| inherited.iter().any(|kind| kind == folder)) {
+            Some(folder) => {
+                let hint = format!(
+                    "The file is one of the bundle before: this one has no {folder}/, and so says nothing about them."
+                );
+                failure.hint(hint)
+            }
+            None => failure,
+        }
     }
 
     /// The proof itself.
@@ -86,7 +101,8 @@ impl<'p> Bundles<'p> {
         let mut template = None;
         let mut _pass = None;
         if self.prepared.bundles.get(place).and_then(|bundle| bundle.proved.as_ref()).is_none_or(|p| p.clonable) {
-            let ready = self.ensure_template(place).await?;
+            let ready =
+                self.ensure_template(place).await.map_err(|failure| self.say_what_is_inherited(place, failure))?;
             // Nobody may drop it before it is copied.
             _pass = Some(enter(self.app, &gate, "create").await?);
             if self.proved(place).await?.clonable {
@@ -108,13 +124,14 @@ impl<'p> Bundles<'p> {
     async fn ensure_template(&self, place: usize) -> Result<String, Failure> {
         let _one = self.proving.lock().await;
         let key = self.key(place);
-        let _pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
+        let pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
         if self.proved.get(place).is_some_and(|cell| !cell.initialized())
             && let Some(database) = self.reuse(place).await?
         {
+            drop(pass);
             return Ok(database);
         }
-        let (template, mut building) = begin(self.app.clone(), key.clone()).await?;
+        let (template, mut building) = begin(self.app.clone(), key, pass).await?;
         if template.is_ready && self.proved.get(place).is_some_and(OnceCell::initialized) {
             return Ok(template.database);
         }
@@ -189,12 +206,12 @@ impl<'p> Bundles<'p> {
 }
 
 /// Creates the template's database if it is not there. In a task of its own: if nobody waits for it any more, it is dropped again.
-async fn begin(app: Arc<App>, key: TemplateKey) -> Result<(Template, Building), Failure> {
+async fn begin(app: Arc<App>, key: TemplateKey, pass: Pass) -> Result<(Template, Building), Failure> {
     let task = tokio::spawn(async move {
         let ensure = ExecutorRequest::Control(ControlRequest::EnsureTemplate(key.clone()));
         let template: Template = broker::request(&app, &control_target(&app), &ensure).await?;
         let open = !template.is_ready;
-        let building = Building { app, key, database: template.database.clone(), open };
+        let building = Building { app, key, database: template.database.clone(), open, pass: Some(pass) };
         Ok((template, building))
     });
     task.await.map_err(|_| Failure::internal("the creation of a template failed"))?
@@ -205,7 +222,7 @@ async fn begin_reuse(app: Arc<App>, from: TemplateKey, to: TemplateKey) -> Resul
     let task = tokio::spawn(async move {
         let reuse = ExecutorRequest::Control(ControlRequest::ReuseTemplate { from, to: to.clone() });
         let database: Option<String> = broker::request(&app, &control_target(&app), &reuse).await?;
-        Ok(database.map(|database| Building { app, key: to, database, open: true }))
+        Ok(database.map(|database| Building { app, key: to, database, open: true, pass: None }))
     });
     task.await.map_err(|_| Failure::internal("the takeover of a template failed"))?
 }
@@ -216,6 +233,8 @@ struct Building {
     key: TemplateKey,
     database: String,
     open: bool,
+    /// Kept until it is sealed or dropped: the next deployment of the bundle must not meet it half gone.
+    pass: Option<Pass>,
 }
 
 impl Drop for Building {
@@ -224,8 +243,12 @@ impl Drop for Building {
             return;
         }
         let (app, key, database) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.database));
+        let pass = self.pass.take();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { drop_template(&app, key, &database).await });
+            runtime.spawn(async move {
+                drop_template(&app, key, &database).await;
+                drop(pass);
+            });
         }
     }
 }

@@ -8,6 +8,8 @@ mod history;
 mod online;
 mod outside;
 mod plans;
+mod seeding;
+mod seeds_checked;
 
 use acceptance::{Answer, Cluster, Files, Platform, sql};
 use postgres::Client;

@@ -101,12 +101,16 @@ fn a_migration_behind_it_sees_what_it_did() {
     let files = base()
         .file("migrations/001_outside.pssql", OUTSIDE)
         .file("migrations/002_within.pssql", "INSERT INTO runs (what) SELECT 'after ' || what FROM runs;\n");
-    let fresh = Platform::register(&cluster, "outafter", &files);
+    let fresh = Platform::unregistered(&cluster, "outafter");
     let grown = Platform::register(&cluster, "outbefore", &base());
-    grown.migrate(&files).ok().field("status", "completed");
-    for platform in [&fresh, &grown] {
+    for (platform, answer) in [(&fresh, fresh.register_again(&files)), (&grown, grown.migrate(&files))] {
+        if answer.status != 200 {
+            // It may say that it cannot; it must not do it in another order.
+            answer.client_error().says("001_outside.pssql");
+            continue;
+        }
         let ran = sql::texts(&mut platform.connect(), "SELECT what FROM runs ORDER BY id");
-        assert_eq!(ran, ["outside", "after outside"], "in the order of the file names");
+        assert_eq!(ran, ["outside", "after outside"], "not in the order of the file names: {answer}");
     }
 }
 

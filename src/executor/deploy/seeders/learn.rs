@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 
 use pgrx::Spi;
 use serde::Deserialize;
-use stonescriptdb_protocol::Failure;
+use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::{Seed, SeedTable, in_order, run_one};
 use crate::executor::deploy::sources::{Source, Sources};
-use crate::executor::deploy::spi;
+use crate::executor::deploy::{check_deferred, only, spi};
 use crate::postgres::{Kind, PgError, quote_identifier, transaction};
 
 /// A row that a seeder made.
@@ -120,7 +120,8 @@ fn run_and_roll_back(seeders: &[&Source], tables: &[Table]) -> Result<(Rows, Def
                 }
             }
         }
-        Spi::run("SET CONSTRAINTS ALL IMMEDIATE").map_err(|error| Failure::from(spi(error)))?;
+        let paths: Vec<String> = seeders.iter().map(|source| source.path.clone()).collect();
+        check_deferred(ErrorCode::SeederFailed, only(&paths))?;
         let defaults = last
             .keys()
             .filter_map(|oid| tables.iter().find(|table| table.oid == *oid))

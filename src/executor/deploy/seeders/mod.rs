@@ -101,11 +101,11 @@ pub(super) struct Seeding<'a> {
     pub(super) bundle: Option<&'a Bundle>,
 }
 
-/// Runs or checks every seeder.
+/// Runs or checks every seeder; gives the paths of those that ran.
 ///
 /// # Errors
 /// `seeder_failed` with file and line; `verification_failed` with the missing rows on migrate, unless forced.
-pub(super) fn run(seeding: &Seeding<'_>, report: &mut DeployReport) -> Result<(), Failure> {
+pub(super) fn run(seeding: &Seeding<'_>, report: &mut DeployReport) -> Result<Vec<String>, Failure> {
     let mut wanted = Vec::new();
     for seed in seeding.seeds {
         if must_run(seeding, seed)? {
@@ -115,8 +115,9 @@ pub(super) fn run(seeding: &Seeding<'_>, report: &mut DeployReport) -> Result<()
         }
     }
     if wanted.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
+    let ran = wanted.iter().map(|seed| seed.path.clone()).collect();
     let Some(bundle) = seeding.bundle else { return Err(Failure::internal("seeders are to run without a bundle")) };
     let sources = Sources::read_kinds(bundle, &[FileKind::Seeder])?;
     for seed in wanted {
@@ -132,7 +133,7 @@ pub(super) fn run(seeding: &Seeding<'_>, report: &mut DeployReport) -> Result<()
         }
         report.verification.seeders_verified += 1;
     }
-    Ok(())
+    Ok(ran)
 }
 
 /// Whether any seeder would run: then the bundle is needed.

@@ -51,13 +51,13 @@ pub fn bundle(number: usize) -> Files {
             .file(&format!("tables/extra{n}.pssql"), format!("CREATE TABLE extra{n} (id int PRIMARY KEY, a int);\n"))
             .file(
                 &format!("migrations/1{n}0_within.pssql"),
-                format!("UPDATE items SET name = name || '{n}';\n{proof}{migration}INSERT INTO notes SELECT {n}00 + max(id), NULL, 'm' FROM notes;\n"),
+                format!("UPDATE items SET name = name || '{n}';\n{proof}{migration}INSERT INTO notes SELECT {n}00 + 10, NULL, 'm' FROM notes WHERE id = 1;\n"),
             )
             .file(
                 &format!("migrations/1{n}1_without.pssql"),
                 format!(
                     "-- stonescriptdb: no-transaction\nUPDATE items SET code = coalesce(code, '') || '{n}';\n{afterwards}\
-                     INSERT INTO notes SELECT {n}50 + max(id), NULL, 'u' FROM notes;\n"
+                     INSERT INTO notes SELECT {n}00 + 11, NULL, 'u' FROM notes WHERE id = 1;\n"
                 ),
             )
             .file(&format!("seeders/extra{n}.pssql"), format!("INSERT INTO extra{n} VALUES (1, 1);\n{learning}{seeder}INSERT INTO extra{n} VALUES (2, 2);\n"))
