@@ -452,9 +452,9 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
             Some(NodeTag::T_VacuumStmt) if (*node.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => {
                 Kind::TopLevel("VACUUM: it cannot run inside the deployment's transaction")
             }
-            Some(NodeTag::T_IndexStmt) if (*node.cast::<pg_sys::IndexStmt>()).concurrent => Kind::TopLevel(
-                "CREATE INDEX CONCURRENTLY: it cannot run inside the deployment's transaction; leave CONCURRENTLY out",
-            ),
+            Some(NodeTag::T_IndexStmt) if (*node.cast::<pg_sys::IndexStmt>()).concurrent => {
+                Kind::TopLevel("CREATE INDEX CONCURRENTLY: it cannot run inside the deployment's transaction")
+            }
             Some(NodeTag::T_DropStmt) if (*node.cast::<pg_sys::DropStmt>()).concurrent => {
                 Kind::TopLevel("DROP INDEX CONCURRENTLY: it cannot run inside the deployment's transaction")
             }

@@ -15,6 +15,7 @@ use crate::settings;
 /// Writes down what is to be done, inside the deployment's transaction. What was left of an earlier plan is planned anew; what was left of a
 /// migration stays, for its statements are run once.
 pub(super) fn note(steps: &[Step], untransacted: &[&Source], report: &mut DeployReport) -> Result<(), Failure> {
+    drop_leftovers(steps)?;
     Spi::run("DELETE FROM public._stonescriptdb_pending WHERE migration IS NULL").map_err(spi)?;
     for step in steps.iter().filter(|step| step.stage == Stage::After) {
         report.plan.push(super::apply::planned(step));
@@ -24,20 +25,37 @@ pub(super) fn note(steps: &[Step], untransacted: &[&Source], report: &mut Deploy
         )
         .map_err(spi)?;
     }
-    for source in untransacted {
-        for statement in &source.script.statements {
-            let planned = migrations::planned(source, statement);
-            Spi::run_with_args(
-                "INSERT INTO public._stonescriptdb_pending (migration, checksum, sql, object) VALUES ($1, $2, $3, $4)",
-                &[
-                    source.file_name.as_str().into(),
-                    source.raw_checksum.as_str().into(),
-                    planned.sql.as_str().into(),
-                    planned.object.as_str().into(),
-                ],
-            )
-            .map_err(spi)?;
-            report.plan.push(planned);
+    untransacted.iter().try_for_each(|source| note_migration(source, report))
+}
+
+/// Writes down the statements of a migration that has no transaction.
+pub(super) fn note_migration(source: &Source, report: &mut DeployReport) -> Result<(), Failure> {
+    for statement in &source.script.statements {
+        let planned = migrations::planned(source, statement);
+        Spi::run_with_args(
+            "INSERT INTO public._stonescriptdb_pending (migration, checksum, sql, object) VALUES ($1, $2, $3, $4)",
+            &[
+                source.file_name.as_str().into(),
+                source.raw_checksum.as_str().into(),
+                planned.sql.as_str().into(),
+                planned.object.as_str().into(),
+            ],
+        )
+        .map_err(spi)?;
+        report.plan.push(planned);
+    }
+    Ok(())
+}
+
+/// Indexes that a statement of an earlier plan left unfinished and that the plan of now does not speak of are nobody's.
+fn drop_leftovers(steps: &[Step]) -> Result<(), Failure> {
+    for statement in pending()?.iter().filter(|statement| statement.migration.is_none()) {
+        let Ok(script) = Script::parse(&statement.sql) else { continue };
+        for index in script.statements.iter().filter_map(|one| script.index_built_concurrently(one)) {
+            let is_planned = steps.iter().any(|step| step.object.name == index.name);
+            if let (false, Some(leftover)) = (is_planned, unfinished_index(&index)?) {
+                Spi::run(&format!("DROP INDEX {leftover}")).map_err(spi)?;
+            }
         }
     }
     Ok(())
@@ -102,6 +120,9 @@ pub(super) fn run(report: &mut DeployReport) -> Result<(), Failure> {
         }
         let is_last = all.get(place + 1).is_none_or(|next| next.migration != statement.migration);
         transaction(|| done(statement, is_last))?;
+        if is_last && statement.migration.is_some() {
+            report.migrations_applied += 1;
+        }
     }
     Ok(())
 }

@@ -39,6 +39,19 @@ pub(super) fn run_one(step: &Step) -> Result<(), PgError> {
     script.statements.iter().try_for_each(|statement| run_statement(&script, statement).map_err(|error| error.error))
 }
 
+/// Runs a statement that adds an enum value, unless it is there.
+///
+/// # Errors
+/// `migration_failed`.
+pub(super) fn run_text(sql: &str) -> Result<(), Failure> {
+    let run = || {
+        let mut script = Script::parse(sql)?;
+        script.make_replace();
+        script.statements.iter().try_for_each(|statement| run_statement(&script, statement))
+    };
+    run().map_err(|error: ScriptError| from_postgres(ErrorCode::MigrationFailed, error.error))
+}
+
 /// A step's failure, with the place where its object is defined and the statement that was run.
 pub(super) fn failed(step: &Step, error: PgError, places: &Places<'_>) -> Failure {
     let code = match step.object.kind {

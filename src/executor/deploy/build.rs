@@ -26,16 +26,15 @@ pub(super) struct Built {
     after_migrations: bool,
 }
 
-/// Runs the whole bundle, but for its seeders and for migrations outside the transaction; inside a transaction, in an empty database.
+/// The first part: extensions, and what is declared and no migration makes; inside a transaction, in an empty database.
 ///
 /// # Errors
 /// The statement's own, with file and line.
-pub(super) fn build(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure> {
+pub(super) fn first(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure> {
     let mut built = Built::default();
     install_extensions(bundle)?;
-    let migrations: Vec<&Source> = sources.migrations().filter(|source| source.transactional).collect();
-    let made_by_migrations: HashSet<&ObjectName> = migrations
-        .iter()
+    let made_by_migrations: HashSet<&ObjectName> = sources
+        .migrations()
         .flat_map(|source| &source.script.statements)
         .filter(|statement| makes_structure(statement))
         .flat_map(|statement| &statement.facts.provides)
@@ -50,18 +49,32 @@ pub(super) fn build(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure
     let first: Vec<Unit> =
         sources.units.iter().filter(|unit| !later.contains(&(unit.source, unit.statement))).copied().collect();
     apply(&mut built, sources, &first)?;
+    Ok(built)
+}
+
+/// Migrations, each after the other.
+///
+/// # Errors
+/// `migration_failed` with file and line.
+pub(super) fn migrate(sources: &Sources, migrations: &[&Source]) -> Result<(), Failure> {
     let done = if sources.units.is_empty() { Done::Nothing } else { Done::Everything };
-    for source in migrations {
+    migrations.iter().try_for_each(|source| {
         with_settings_restored(|| {
             source.script.statements.iter().try_for_each(|statement| run_migration_statement(source, statement, done))
-        })?;
-    }
+        })
+    })
+}
+
+/// What is declared and had to wait for the migrations.
+///
+/// # Errors
+/// The statement's own, with file and line.
+pub(super) fn rest(built: &mut Built, sources: &Sources) -> Result<(), Failure> {
     built.after_migrations = true;
     let rest: Vec<Unit> =
         sources.units.iter().filter(|unit| !built.done.contains(&(unit.source, unit.statement))).copied().collect();
-    apply(&mut built, sources, &rest)?;
-    functions::validate(sources, &built.functions)?;
-    Ok(built)
+    apply(built, sources, &rest)?;
+    functions::validate(sources, &built.functions)
 }
 
 /// Runs only what is declared, passing over what cannot stand without the migrations: to see what tables/ and the like say.
@@ -265,5 +278,8 @@ pub(super) fn failed(source: &Source, error: ScriptError) -> Failure {
         FileKind::Seeder => ErrorCode::SeederFailed,
         _ => ErrorCode::MigrationFailed,
     };
-    sources::failure(code, error, &source.path)
+    // active_sql_transaction: VACUUM, REINDEX CONCURRENTLY and their like.
+    let needs_none = source.kind == FileKind::Migration && error.error.sqlstate == "25001";
+    let failure = sources::failure(code, error, &source.path);
+    if needs_none { failure.hint(sources::no_transaction_hint()) } else { failure }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use stonescriptdb_bundle::Kind as FileKind;
+use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{ErrorCode, Failure, ProveRequest, Proved};
 use stonescriptdb_schema::{Class, Deviation, Key, Kind, Model, Rename, differences};
 
@@ -26,29 +26,7 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
     let bundle = sources::read_bundle(&request.archive)?;
     let memory = LastingMemory::new();
     let sources = memory.enter(|| Sources::read(&bundle))?;
-    let (mut proof, built_model) = transaction(|| {
-        prepare_session()?;
-        tracking::open(&request.call_role)?;
-        let declared = declared_alone(&sources)?;
-        let built = build::build(&sources, &bundle)?;
-        check_deferred(ErrorCode::MigrationFailed, None)?;
-        let model = catalog::read()?;
-        if let Some(declared) = declared {
-            refuse_contradiction(&model, &declared, &sources)?;
-        }
-        Ok::<_, Failure>((proof(&sources, &bundle, model.clone(), &built), model))
-    })?;
-    let mut clonable = !has_rows(&built_model);
-    for source in sources.migrations().filter(|source| !source.transactional) {
-        proof.before_untransacted.push(proof.model.clone());
-        for statement in &source.script.statements {
-            memory
-                .enter(|| source.script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()))
-                .map_err(|error| sources::failure(ErrorCode::MigrationFailed, error, &source.path))?;
-        }
-        proof.model = transaction(catalog::read)?;
-        clonable &= !has_rows(&proof.model);
-    }
+    let (proof, clonable) = build_from_nothing(&sources, &bundle, &request.call_role, &memory)?;
     let seeds = seeders::learn(&sources)?;
     transaction(|| {
         tracking::write_objects(&proof)?;
@@ -56,6 +34,79 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
         tracking::write_state(&bundle.sha256, &proof.model.declared(), None)
     })?;
     proved(&proof, &seeds, clonable, is_plain(&sources))
+}
+
+/// Builds a bundle in the connected, empty database, but for its seeders; gives the proof, and whether a copy of the database is as good as
+/// another one built so.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn build_from_nothing(
+    sources: &Sources,
+    bundle: &Bundle,
+    call_role: &str,
+    memory: &LastingMemory,
+) -> Result<(Proof, bool), Failure> {
+    let all: Vec<&Source> = sources.migrations().collect();
+    let last = all.iter().rposition(|source| source.transactional).map_or(0, |place| place + 1);
+    let (head, tail) = all.split_at(last);
+    // Migrations outside a transaction cut the first part into several.
+    let mut segments: Vec<Vec<&Source>> = vec![Vec::new()];
+    let mut cuts: Vec<&Source> = Vec::new();
+    for source in head {
+        match segments.last_mut() {
+            Some(segment) if source.transactional => segment.push(source),
+            _ => {
+                cuts.push(source);
+                segments.push(Vec::new());
+            }
+        }
+    }
+    let mut built = Built::default();
+    let mut declared = None;
+    let mut proof = None;
+    for (place, segment) in segments.iter().enumerate() {
+        transaction(|| {
+            prepare_session()?;
+            if place == 0 {
+                tracking::open(call_role)?;
+                declared = declared_alone(sources)?;
+                built = build::first(sources, bundle)?;
+            }
+            build::migrate(sources, segment)?;
+            if place + 1 == segments.len() {
+                build::rest(&mut built, sources)?;
+                check_deferred(ErrorCode::MigrationFailed, None)?;
+                let model = catalog::read()?;
+                if let Some(declared) = &declared {
+                    refuse_contradiction(&model, declared, sources)?;
+                }
+                proof = Some(self::proof(sources, bundle, model, &built));
+            }
+            Ok::<_, Failure>(())
+        })?;
+        if let Some(cut) = cuts.get(place) {
+            run_outside(cut, memory)?;
+        }
+    }
+    let mut proof = proof.ok_or_else(|| Failure::internal("a bundle was built and not read"))?;
+    let mut clonable = !has_rows(&proof.model);
+    for source in tail {
+        proof.before_untransacted.push(proof.model.clone());
+        run_outside(source, memory)?;
+        proof.model = transaction(catalog::read)?;
+        clonable &= !has_rows(&proof.model);
+    }
+    Ok((proof, clonable))
+}
+
+/// Runs a migration that has no transaction, statement by statement.
+fn run_outside(source: &Source, memory: &LastingMemory) -> Result<(), Failure> {
+    source.script.statements.iter().try_for_each(|statement| {
+        memory
+            .enter(|| source.script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()))
+            .map_err(|error| sources::failure(ErrorCode::MigrationFailed, error, &source.path))
+    })
 }
 
 /// What is kept of a proof.
@@ -149,7 +200,7 @@ fn is_declared(key: &Key) -> bool {
     key.kind != Kind::DefaultPrivileges && key.kind != Kind::Schema
 }
 
-fn proof(sources: &Sources, bundle: &stonescriptdb_bundle::Bundle, model: Model, built: &Built) -> Proof {
+fn proof(sources: &Sources, bundle: &Bundle, model: Model, built: &Built) -> Proof {
     let mut places = places(sources);
     let routines: HashMap<u32, &Key> =
         model.of_kind(Kind::Routine).filter_map(|object| Some((object.notes.address?.object, &object.key))).collect();

@@ -148,7 +148,7 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
             Kind::Refused(why) => return Err(refused(format!("a bundle may not contain {why}"), statement.line)),
             Kind::TopLevel(why) if transactional => {
                 let failure = refused(format!("a bundle may not contain {why}"), statement.line);
-                return Err(failure.hint(format!("A migration may, if its first line is \"{NO_TRANSACTION}\".")));
+                return Err(failure.hint(no_transaction_hint()));
             }
             _ => {}
         }
@@ -167,6 +167,11 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
 
 /// First line of a migration whose statements run one by one, outside of any transaction.
 const NO_TRANSACTION: &str = "-- stonescriptdb: no-transaction";
+
+/// What to do about a statement that refuses to run in a transaction.
+pub(crate) fn no_transaction_hint() -> String {
+    format!("A migration may, if its first line is \"{NO_TRANSACTION}\".")
+}
 
 fn says_no_transaction(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();

@@ -13,8 +13,8 @@ use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
 use super::{
-    Stop, afterwards, apply, build, catalog, check_deferred, deviations, locks, migrations, only, others,
-    prepare_session, refuse_other_plan, run_statement, spi, tracking, validation,
+    Stop, afterwards, apply, catalog, check_deferred, deviations, locks, migrations, only, others, prepare_session,
+    prove, refuse_other_plan, run_statement, spi, tracking, validation,
 };
 use crate::executor::extensions;
 use crate::postgres::{LastingMemory, PgError, Script, transaction};
@@ -36,16 +36,72 @@ struct Transition<'a> {
     sources: &'a Sources,
     /// What may be made before the migrations.
     ahead: Ahead,
+    /// What the migrations did that had to run before the transaction.
+    early: DeployReport,
     /// New enum values that were committed before the transaction.
     values: Values,
+}
+
+/// Runs the pending migrations up to the last one without a transaction that has one with a transaction behind it: files run in the order of
+/// their names. Each is recorded by itself.
+fn run_early(
+    request: &DeployRequest,
+    proof: &Proof,
+    sources: &Sources,
+    report: &mut DeployReport,
+) -> Result<(), Failure> {
+    let pending = transaction(|| {
+        if tracking::state()?.is_none() {
+            return Ok(Vec::new());
+        }
+        migrations::pending(proof, &tracking::applied_migrations()?)
+    })?;
+    let last = pending.iter().rposition(|migration| migration.transactional).unwrap_or(0);
+    let Some(cut) = pending.iter().take(last).rposition(|migration| !migration.transactional) else { return Ok(()) };
+    let early: Vec<&Migration> = pending.into_iter().take(cut + 1).collect();
+    for source in migrations::find(sources, &early)? {
+        if source.transactional {
+            let steps = locks::with_retries(|| {
+                transaction(|| {
+                    prepare_session()?;
+                    let steps = migrations::run(source, Done::Nothing)?;
+                    check_deferred(ErrorCode::MigrationFailed, Some(&source.path))?;
+                    record(proof, source)?;
+                    Ok::<_, Failure>(steps)
+                })
+            })?;
+            report.plan.extend(steps);
+            report.migrations_applied += 1;
+            continue;
+        }
+        transaction(|| {
+            tracking::open(&request.call_role)?;
+            afterwards::note_migration(source, report)
+        })?;
+        afterwards::run(report)?;
+        if report.unfinished {
+            let failure =
+                Failure::new(ErrorCode::MigrationFailed, "a migration without a transaction does not come to its end");
+            return Err(failure
+                .detail(report.warnings.join("; "))
+                .hint("What it did stays. Mend what stops it and deploy again: it goes on where it stopped.")
+                .at(&source.path, None));
+        }
+    }
+    Ok(())
+}
+
+fn record(proof: &Proof, source: &Source) -> Result<(), Failure> {
+    let migration = proof.migrations.iter().find(|migration| migration.file_name == source.file_name);
+    migration.map_or(Ok(()), tracking::write_migration)
 }
 
 /// New enum values, which nobody can use before they are committed.
 enum Values {
     /// Whether there are any is not known yet.
     Unknown,
-    /// They are there, or it is a dry run, for which nothing is committed.
-    Settled(Option<Added>),
+    /// They are there.
+    Settled(Added),
 }
 
 /// Enum values that were added, and the catalog before that.
@@ -81,6 +137,12 @@ pub(super) fn run(
     let memory = LastingMemory::new();
     let kinds: &[FileKind] = if request.start == Start::Empty { &FileKind::ALL } else { &[FileKind::Migration] };
     let sources = memory.enter(|| Sources::read_kinds(bundle, kinds))?;
+    let mut early = DeployReport::default();
+    if request.start == Start::Empty {
+        prove::build_from_nothing(&sources, bundle, &request.call_role, &memory)?;
+    } else if !request.options.dry_run {
+        run_early(request, proof, &sources, &mut early)?;
+    }
     let mut transition = Transition {
         request,
         bundle,
@@ -89,7 +151,8 @@ pub(super) fn run(
         places: Places::of(proof),
         sources: &sources,
         ahead: Ahead::Types,
-        values: if request.options.dry_run { Values::Settled(None) } else { Values::Unknown },
+        early,
+        values: Values::Unknown,
     };
     let result = loop {
         match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
@@ -105,7 +168,7 @@ pub(super) fn run(
                     }
                     step.duration_ms = Some(begun.elapsed().as_secs_f64() * 1000.0);
                 }
-                transition.values = Values::Settled(Some(Added { before: *before, steps }));
+                transition.values = Values::Settled(Added { before: *before, steps });
             }
             // A migration names something that the declared files make.
             Err(Stop::Failed(failure)) if transition.ahead == Ahead::Types && wants_more(&failure) => {
@@ -122,8 +185,8 @@ pub(super) fn run(
         }
     };
     let mut report = result.map_err(|failure| match &transition.values {
-        Values::Settled(Some(added)) => with_values(failure, &added.steps),
-        _ => failure,
+        Values::Settled(added) => with_values(failure, &added.steps),
+        Values::Unknown => failure,
     })?;
     if transaction(has_pending)? {
         afterwards::run(&mut report)?;
@@ -194,9 +257,30 @@ struct Pending<'s> {
 
 impl Transition<'_> {
     fn run(&self) -> Result<DeployReport, Stop> {
+        let mut report = super::counted(self.request);
+        report.plan.clone_from(&self.early.plan);
+        report.migrations_applied = self.early.migrations_applied;
+        match self.carry_out(&mut report) {
+            Ok(()) if self.request.options.dry_run => Err(Stop::Planned(Box::new(report))),
+            Ok(()) => Ok(report),
+            Err(Stop::Failed(failure)) if self.request.options.dry_run && cannot_be_tried(&failure) => {
+                report.warnings.push(format!(
+                    "what comes after this could not be tried, for nothing is committed: {}",
+                    failure.message
+                ));
+                Err(Stop::Planned(Box::new(report)))
+            }
+            Err(stop) => Err(stop),
+        }
+    }
+
+    fn carry_out(&self, report: &mut DeployReport) -> Result<(), Stop> {
         prepare_session()?;
         tracking::open(&self.request.call_role)?;
-        let mut report = super::counted(self.request);
+        if self.request.start == Start::Empty {
+            self.proof.migrations.iter().try_for_each(tracking::write_migration)?;
+            report.migrations_applied = self.request.summary.migrations;
+        }
         let applied = tracking::applied_migrations()?;
         let pending = self.pending(migrations::pending(self.proof, &applied)?)?;
         let untransacted = self.proof.migrations.iter().filter(|migration| !migration.transactional).count();
@@ -212,65 +296,79 @@ impl Transition<'_> {
         match &self.values {
             Values::Unknown => {
                 let first = self.new_enum_values(&present, wanted_model, &pending);
-                if !first.is_empty() {
+                if !first.is_empty() && !self.request.options.dry_run {
                     return Err(Stop::First(Box::new(present), first));
                 }
+                // A dry run adds them in its own transaction, which is rolled back.
+                for step in &first {
+                    apply::run_text(&step.sql)?;
+                }
+                report.plan.extend(first);
             }
-            Values::Settled(Some(added)) => {
+            Values::Settled(added) => {
                 before = &added.before;
                 report.plan.extend(added.steps.iter().cloned());
             }
-            Values::Settled(None) => {}
         }
+        let now;
+        let present = if report.plan.is_empty() {
+            &present
+        } else {
+            now = catalog::without_spelling(catalog::read()?, wanted_model);
+            &now
+        };
         report.from_fingerprint = before.fingerprint();
         for (path, spec) in &self.proof.extensions {
             if extensions::create(spec).map_err(|failure| failure.at(path, None))? {
                 report.extensions_installed += 1;
             }
         }
-        let now = self.migrate(&present, wanted_model, &pending, &mut report)?;
+        let now = self.migrate(present, wanted_model, &pending, report)?;
         let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
         let mut planned: Vec<Step> = steps(&now, &wanted);
         planned.extend(others::superfluous(&now, &wanted));
-        let is_plain = pending.within.is_empty() && report.extensions_installed == 0 && report.plan.is_empty();
+        let is_plain = pending.within.is_empty() && report.extensions_installed == 0;
         if self.request.options.dry_run && is_plain {
             // Nothing has to run to know what would.
             report.plan.extend(others::planned_missing(&now, wanted_model, self.proof));
             report.plan.extend(planned.iter().map(apply::planned));
-            self.count(before, wanted_model, &planned, &mut report);
+            report.plan.extend(pending.after.iter().flat_map(|source| {
+                source.script.statements.iter().map(|statement| migrations::planned(source, statement))
+            }));
+            self.count(before, wanted_model, &planned, report);
             report.plan_fingerprint = fingerprint_of(&report.plan);
-            return Err(Stop::Planned(Box::new(report)));
+            return Ok(());
         }
         if !self.request.options.dry_run {
             validation::refuse(self.request, &changes, &self.places)?;
         }
-        let after = self.apply(now, planned, &wanted, &mut report)?;
-        self.count(before, wanted_model, &after.steps, &mut report);
+        let after = self.apply(now, planned, &wanted, report)?;
+        self.count(before, wanted_model, &after.steps, report);
         apply::validate(&after.steps, &after.model, &self.places)?;
-        afterwards::note(&after.steps, &pending.after, &mut report)?;
+        afterwards::note(&after.steps, &pending.after, report)?;
         let created = |name: &ObjectName| {
             keys_of(name).iter().any(|key| key.kind == Kind::Table && after.model.has(key) && !before.has(key))
         };
         let seeding =
             Seeding { request: self.request, seeds: self.seeds, created: &created, bundle: Some(self.bundle) };
-        let ran = seeders::run(&seeding, &mut report)?;
+        let ran = seeders::run(&seeding, report)?;
         let code = if ran.is_empty() { ErrorCode::MigrationFailed } else { ErrorCode::SeederFailed };
         check_deferred(code, only(&ran))?;
         self.verify(&after, &wanted)?;
         report.verification.passed = true;
         report.plan_fingerprint = fingerprint_of(&report.plan);
-        refuse_other_plan(self.request, &report)?;
+        refuse_other_plan(self.request, report)?;
         tracking::write_objects(self.proof)?;
-        tracking::write_changelog(self.request, &report)?;
+        tracking::write_changelog(self.request, report)?;
         tracking::write_state(
             &self.request.bundle_sha256,
             &self.proof.model.declared(),
             Some(&self.request.deployment_id),
         )?;
         report.warnings.extend(undeclared(&after.model, &wanted));
-        if self.request.options.dry_run { Err(Stop::Planned(Box::new(report))) } else { Ok(report) }
+        Ok(())
     }
 
     fn pending(&self, pending: Vec<&Migration>) -> Result<Pending<'_>, Failure> {
@@ -306,13 +404,6 @@ impl Transition<'_> {
         pending: &Pending<'_>,
         report: &mut DeployReport,
     ) -> Result<Option<Model>, Failure> {
-        if self.request.start == Start::Empty {
-            build::build(self.sources, self.bundle)?;
-            for source in &pending.within {
-                self.record(source, report)?;
-            }
-            return catalog::read().map(Some);
-        }
         let renamed = renames(before, &self.proof.renames);
         report.plan.extend(apply::run(&renamed, &self.places)?);
         if pending.within.is_empty() {
@@ -326,19 +417,14 @@ impl Transition<'_> {
         let done = if self.ahead == Ahead::Everything { Done::Additions } else { Done::Nothing };
         for source in &pending.within {
             report.plan.extend(migrations::run(source, done)?);
-            self.record(source, report)?;
+            record(self.proof, source)?;
+            report.migrations_applied += 1;
         }
         // Rows that the migrations made; whatever comes after them may defer again.
         let paths: Vec<String> = pending.within.iter().map(|source| source.path.clone()).collect();
         check_deferred(ErrorCode::MigrationFailed, only(&paths))?;
         Spi::run("SET CONSTRAINTS ALL DEFERRED").map_err(spi)?;
         catalog::read().map(Some)
-    }
-
-    fn record(&self, source: &Source, report: &mut DeployReport) -> Result<(), Failure> {
-        let migration = self.proof.migrations.iter().find(|migration| migration.file_name == source.file_name);
-        report.migrations_applied += 1;
-        migration.map_or(Ok(()), tracking::write_migration)
     }
 
     /// Runs the plan. What is left after it, because a statement took more with it than the plan knew, is planned again.
@@ -412,6 +498,11 @@ impl Transition<'_> {
 struct Applied {
     model: Model,
     steps: Vec<Step>,
+}
+
+/// A new enum value that is not committed cannot be used (unsafe_new_enum_value_usage).
+fn cannot_be_tried(failure: &Failure) -> bool {
+    failure.sqlstate.as_deref() == Some("55P04")
 }
 
 /// Tables that no bundle declared.

@@ -2,14 +2,19 @@
 //! everything, statements outside the transaction, seeders of any SQL, templates, migrations on databases that have grown.
 
 mod adoption;
+mod ahead;
+mod contradictions;
 mod drift;
 mod gateway;
 mod history;
 mod online;
 mod outside;
 mod plans;
+mod proving;
+mod renaming;
 mod seeding;
 mod seeds_checked;
+mod templates;
 
 use acceptance::{Answer, Cluster, Files, Platform, sql};
 use postgres::Client;

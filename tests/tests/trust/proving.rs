@@ -9,13 +9,15 @@ use crate::templates;
 
 /// Takes longer than any test, in the proof: no tenant is there yet, or none is reached.
 fn slow() -> Files {
-    fixtures::shop().file("migrations/001_slow.pssql", "CREATE TABLE IF NOT EXISTS half (id int);\nSELECT pg_sleep(200);\n")
+    fixtures::shop()
+        .file("migrations/001_slow.pssql", "CREATE TABLE IF NOT EXISTS half (id int);\nSELECT pg_sleep(200);\n")
 }
 
 /// Waits until somebody sleeps in a template; gives the process.
 #[track_caller]
 fn wait_proving(cluster: &Cluster) -> i32 {
-    let query = "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'stonescriptdb\\_template%' AND wait_event = 'PgSleep'";
+    let query =
+        "SELECT pid FROM pg_stat_activity WHERE datname LIKE 'stonescriptdb\\_template%' AND wait_event = 'PgSleep'";
     let pid = eventually("the proof to run", || {
         let mut pids = sql::texts(&mut cluster.control(), query);
         if pids.len() == 1 { Ok(pids.remove(0)) } else { Err(format!("{pids:?}")) }
@@ -39,7 +41,8 @@ fn after_a_crash_in_a_proof_nothing_of_it_is_left() {
         let platform = Platform::unregistered(&cluster, "pcrash");
         let bundle = slow().tar_gz();
         std::thread::scope(|scope| {
-            let caller = scope.spawn(|| cluster.http().multipart_status("/register", &[("platform", &platform.name)], &bundle));
+            let caller =
+                scope.spawn(|| cluster.http().multipart_status("/register", &[("platform", &platform.name)], &bundle));
             let pid = wait_proving(&cluster);
             match how {
                 "kill -9 of the postmaster" => {
@@ -58,7 +61,9 @@ fn after_a_crash_in_a_proof_nothing_of_it_is_left() {
             }
             assert_ne!(caller.join().expect("the caller"), Some(200), "{how}");
         });
-        eventually("the server to be back", || cluster.try_connect_as("postgres", "postgres").map(drop).map_err(|e| e.to_string()));
+        eventually("the server to be back", || {
+            cluster.try_connect_as("postgres", "postgres").map(drop).map_err(|e| e.to_string())
+        });
         cluster.wait_ready();
         wait_clean(&cluster, &platform, &[]);
         eventually("the platform to be gone", || check(!platform.exists(), "its database is there"));
@@ -79,7 +84,8 @@ fn a_crash_in_the_proof_of_a_newer_bundle_keeps_tenants_and_template() {
     assert_eq!(kept.len(), 1);
     let bundle = slow().tar_gz();
     std::thread::scope(|scope| {
-        let caller = scope.spawn(|| cluster.http().multipart_status("/migrate", &[("platform", &platform.name)], &bundle));
+        let caller =
+            scope.spawn(|| cluster.http().multipart_status("/migrate", &[("platform", &platform.name)], &bundle));
         wait_proving(&cluster);
         cluster.kill_postmaster_immediate();
         cluster.start_again();
@@ -109,7 +115,8 @@ fn a_proof_that_its_caller_leaves_is_cancelled_and_cleaned_up() {
     });
     wait_clean(&cluster, &platform, &[]);
     eventually("the proof to be over", || {
-        let asleep = sql::text(&mut cluster.control(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+        let asleep =
+            sql::text(&mut cluster.control(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
         check(asleep == "0", asleep)
     });
     platform.register_again(&fixtures::shop()).ok();

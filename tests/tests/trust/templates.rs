@@ -21,7 +21,10 @@ fn dump(cluster: &Cluster, database: &str) -> String {
     let mut pg_dump = cluster.client_program("pg_dump");
     pg_dump.arg("--schema-only").arg(database);
     let dump = String::from_utf8_lossy(&server::run(pg_dump).stdout).into_owned();
-    dump.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect::<Vec<_>>().join("\n")
+    dump.lines()
+        .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -48,7 +51,10 @@ fn a_further_tenant_is_a_copy_and_equals_the_first() {
     let cluster = shared();
     // Whoever ran this bundle's migration again would take four seconds.
     let files = fixtures::shop()
-        .file("migrations/001_slow.pssql", "SELECT pg_sleep(4);\nCREATE TABLE IF NOT EXISTS by_migration (id serial PRIMARY KEY);\n")
+        .file(
+            "migrations/001_slow.pssql",
+            "SELECT pg_sleep(4);\nCREATE TABLE IF NOT EXISTS by_migration (id serial PRIMARY KEY);\n",
+        )
         .file("migrations/002_more.pssql", "COMMENT ON TABLE by_migration IS 'made by a migration';\n");
     let platform = Platform::register(&cluster, "copy", &files);
     let begun = Instant::now();
@@ -58,7 +64,11 @@ fn a_further_tenant_is_a_copy_and_equals_the_first() {
     assert_eq!(answer.number("tables_created"), 4, "{answer}");
     assert_eq!(answer.number("functions_deployed"), 4, "{answer}");
     let begun = Instant::now();
-    cluster.http().admin().post_json("/admin/create-tenant", &json!({"platform": platform.name, "tenant_id": "b"})).expect(201);
+    cluster
+        .http()
+        .admin()
+        .post_json("/admin/create-tenant", &json!({"platform": platform.name, "tenant_id": "b"}))
+        .expect(201);
     assert!(begun.elapsed() < Duration::from_secs(4), "its migrations ran again");
     let first = dump(&cluster, &platform.database());
     for tenant in ["a", "b"] {
@@ -72,7 +82,8 @@ fn a_further_tenant_is_a_copy_and_equals_the_first() {
         assert_eq!(sql::text(&mut client, dated), "t");
         let same = format!("SELECT datdba::regrole::text FROM pg_database WHERE datname = '{database}'");
         assert_eq!(sql::text(&mut cluster.control(), &same), platform.owner_role());
-        let flags = format!("SELECT concat_ws(' ', datistemplate, datallowconn) FROM pg_database WHERE datname = '{database}'");
+        let flags =
+            format!("SELECT concat_ws(' ', datistemplate, datallowconn) FROM pg_database WHERE datname = '{database}'");
         assert_eq!(sql::text(&mut cluster.control(), &flags), "f t");
     }
     // Copies have nothing to do with each other.
@@ -86,7 +97,8 @@ fn a_bundle_that_fails_in_the_proof_leaves_nothing() {
     let platform = Platform::register(&cluster, "tbad", &fixtures::shop());
     platform.register_tenant("a", &fixtures::shop()).ok();
     let kept = wait_templates(&cluster, &platform, 1, "of the good bundle");
-    let before: Vec<Snapshot> = ["main", "a"].iter().map(|tenant| Snapshot::of(&cluster, &platform.database_of(tenant))).collect();
+    let before: Vec<Snapshot> =
+        ["main", "a"].iter().map(|tenant| Snapshot::of(&cluster, &platform.database_of(tenant))).collect();
     for (path, text) in [
         ("functions/bad.pssql", "CREATE FUNCTION bad() RETURNS int LANGUAGE sql AS 'SELECT nope';\n"),
         ("migrations/001_bad.pssql", "CREATE TABLE IF NOT EXISTS half (id int);\nSELECT 1 / 0;\n"),
@@ -158,7 +170,11 @@ fn a_platforms_templates_go_with_its_last_tenant() {
     let drop = "SELECT stonescriptdb.drop_tenant($1, $2, $3)";
     sql::done(cluster.control().query_one(drop, &[&platform.name, &"a", &platform.database_of("a")]));
     // The last bundle's template stays, for new tenants.
-    cluster.http().admin().post_json("/admin/create-tenant", &json!({"platform": platform.name, "tenant_id": "b"})).expect(201);
+    cluster
+        .http()
+        .admin()
+        .post_json("/admin/create-tenant", &json!({"platform": platform.name, "tenant_id": "b"}))
+        .expect(201);
     assert_eq!(platform.call_tenant("b", "f", json!([])).value(), 1);
     wait_templates(&cluster, &platform, 1, "for the next tenant");
 }
@@ -180,7 +196,11 @@ fn migrations_that_insert_rows_give_every_tenant_its_own() {
         }
         let mut client = cluster.connect(&platform.database_of(tenant));
         assert_eq!(sql::texts(&mut client, "SELECT id || name FROM plans ORDER BY id"), ["1free", "2paid"], "{tenant}");
-        assert_eq!(sql::texts(&mut client, "SELECT db FROM place"), [platform.database_of(tenant)], "{tenant}: of its own database");
+        assert_eq!(
+            sql::texts(&mut client, "SELECT db FROM place"),
+            [platform.database_of(tenant)],
+            "{tenant}: of its own database"
+        );
         if tenant != "main" {
             let own = format!("SELECT min(made_at) >= '{begun}' FROM plans");
             assert_eq!(sql::text(&mut client, &own), "t", "{tenant}: times of the proof");
