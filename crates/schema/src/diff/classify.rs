@@ -17,13 +17,13 @@ pub fn classify(before: &Model, now: &Model, wanted: &Wanted<'_>) -> Vec<Classif
     for object in now.iter() {
         names.extend(object.notes.address.map(|address| (address, object)));
     }
-    let mut judge = Judge { now, wanted, found: Vec::new() };
+    let mut judge = Judge { now, wanted, names, found: Vec::new() };
     // Everything of `before` by the key that it has now; what was there under another name is no addition.
     let mut origins: HashMap<&Key, &Object> = HashMap::new();
     let mut lost = Vec::new();
     for object in before.iter() {
         let after = match object.notes.address {
-            Some(address) => names.get(&address).copied().filter(|after| after.key.kind == object.key.kind),
+            Some(address) => judge.names.get(&address).copied().filter(|after| after.key.kind == object.key.kind),
             None => now.get(&object.key),
         };
         match after {
@@ -52,7 +52,7 @@ pub fn classify(before: &Model, now: &Model, wanted: &Wanted<'_>) -> Vec<Classif
         }
     }
     for object in wanted.model.iter().filter(|object| !origins.contains_key(&object.key)) {
-        judge.new(object, before, &origins);
+        judge.added(object, &origins);
     }
     judge.found.sort_by(|a, b| (&a.object, &a.change_type).cmp(&(&b.object, &b.change_type)));
     judge.found
@@ -60,6 +60,8 @@ pub fn classify(before: &Model, now: &Model, wanted: &Wanted<'_>) -> Vec<Classif
 
 struct Judge<'a, 'b> {
     now: &'b Model,
+    /// Its objects by address.
+    names: HashMap<Address, &'b Object>,
     wanted: &'b Wanted<'a>,
     found: Vec<Classified>,
 }
@@ -107,12 +109,7 @@ impl Judge<'_, '_> {
                 let table = key.table().and_then(|table| before.get(&table));
                 let alone = table.is_some_and(|table| {
                     let now = match table.notes.address {
-                        Some(address) => {
-                            self.now.get(&table.key).filter(|now| now.notes.address == Some(address)).or_else(|| {
-                                // Renamed: its columns are not at their old key any more.
-                                self.now.of_kind(Kind::Table).find(|now| now.notes.address == Some(address))
-                            })
-                        }
+                        Some(address) => self.names.get(&address).copied(),
                         None => self.now.get(&table.key),
                     };
                     now.is_some_and(|now| {
@@ -139,7 +136,7 @@ impl Judge<'_, '_> {
         }
     }
 
-    fn new(&mut self, object: &Object, before: &Model, origins: &HashMap<&Key, &Object>) {
+    fn added(&mut self, object: &Object, origins: &HashMap<&Key, &Object>) {
         let key = &object.key;
         let by_migration = self.now.has(key);
         match &object.body {
@@ -149,7 +146,6 @@ impl Judge<'_, '_> {
                 if !origins.contains_key(&table) {
                     return;
                 }
-                let _ = before;
                 let mut entry = class(key, "AddColumn");
                 entry.to_type = Some(column.data_type.clone());
                 entry.by_migration = by_migration;

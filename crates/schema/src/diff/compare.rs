@@ -57,8 +57,29 @@ fn accepted(present: &Body, wanted: &Body) -> Option<Body> {
             }
             Some(Body::Domain(domain))
         }
+        // PostgreSQL writes the columns in the order of the table, which has them as they came.
+        (Body::Statistics(present), Body::Statistics(wanted))
+            if sorted(&present.definition) == sorted(&wanted.definition) =>
+        {
+            let definition = wanted.definition.clone();
+            Some(Body::Statistics(crate::Statistics { definition, ..present.clone() }))
+        }
         _ => None,
     }
+}
+
+/// Statistics of the same things of the same table.
+pub(super) fn is_same_statistics(present: &crate::Statistics, wanted: &crate::Statistics) -> bool {
+    present.definition == wanted.definition || sorted(&present.definition) == sorted(&wanted.definition)
+}
+
+/// The parts of CREATE STATISTICS between ON and FROM, in an order that depends on nothing else.
+fn sorted(definition: &str) -> Option<(&str, Vec<&str>, &str)> {
+    let (head, rest) = definition.split_once(" ON ")?;
+    let (columns, table) = rest.rsplit_once(" FROM ")?;
+    let mut columns: Vec<&str> = columns.split(", ").collect();
+    columns.sort_unstable();
+    Some((head, columns, table))
 }
 
 /// `default: 0 → 1; not_null: false → true`.

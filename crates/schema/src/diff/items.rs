@@ -155,9 +155,7 @@ impl<'a> Items<'a> {
     /// The table or view of a part.
     pub(super) fn relation(&self, node: NodeIndex) -> Option<NodeIndex> {
         let key = self.graph[node].key;
-        if key.table().is_none() {
-            return None;
-        }
+        key.table()?;
         // A table may give way to a view of its name: a part that is there belongs to what is there.
         let before = self.graph[node].before.is_some();
         relations(key).into_iter().filter_map(|key| self.find(&key)).find(|node| {
@@ -181,10 +179,15 @@ impl<'a> Items<'a> {
         let item = &self.graph[node];
         let (Kind::Column, Some(table)) = (item.key.kind, item.key.table()) else { return None };
         let table = self.get(&table)?;
-        let now = Self::parents(if table.comes() { None } else { table.before });
+        let now = if table.comes() || table.cut { Vec::new() } else { Self::parents(table.before) };
+        // A partition that gets other bounds leaves its parent for that time.
+        let moves = match (table.before.map(|object| &object.body), table.after.map(|object| &object.body)) {
+            (Some(Body::Table(before)), Some(Body::Table(after))) => before.partition_of != after.partition_of,
+            _ => false,
+        };
         let then = Self::parents(table.after);
         then.iter()
-            .filter(|parent| table.comes() || now.contains(parent))
+            .filter(|parent| table.comes() || now.contains(parent) && !moves)
             .filter_map(|parent| self.find(&Key::part(Kind::Column, &parent.schema, &parent.name, &item.key.name)))
             .find(|column| {
                 let column = &self.graph[*column];

@@ -12,7 +12,10 @@ mod keywords;
 mod operations;
 mod rename;
 mod render;
+mod sorting;
 mod sql;
+#[cfg(test)]
+mod tests;
 mod types;
 mod verdict;
 

@@ -1,14 +1,15 @@
 //! What is to be done to each object, and in which order.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::items::{Item, Items, Verdict};
-use crate::{Body, ConstraintType, Key, Kind};
+use super::sorting;
+use super::sql::names_type_of;
+use crate::{Body, Key, Kind};
 
 /// The parts of what can be done to an object, in the order in which they are done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Operation {
 
 /// How strictly one waits for another: a soft wait is given up where it stands in the way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wait {
+pub(super) enum Wait {
     Must,
     Should,
 }
@@ -51,7 +52,7 @@ pub(super) fn operations(items: &Items<'_>) -> Vec<Operation> {
         }
     }
     plan.connect();
-    plan.sort()
+    sorting::sort(items, &plan.graph)
 }
 
 /// Whether an object has something to be done of this kind.
@@ -59,7 +60,8 @@ fn has(items: &Items<'_>, node: NodeIndex, slot: Slot) -> bool {
     let item = &items.graph[node];
     match slot {
         Slot::Aside => needs_aside(items, node),
-        Slot::Cut => !item.goes() && (item.cut || leaves_parent(item)),
+        Slot::Cut if item.goes() => default_holds(items, node),
+        Slot::Cut => item.cut || leaves_parent(item),
         Slot::Drop => {
             item.goes() && carrier(items, node).is_none() && !matches!(item.key.kind, Kind::Extension | Kind::Other)
         }
@@ -74,13 +76,28 @@ pub(super) fn needs_aside(items: &Items<'_>, node: NodeIndex) -> bool {
     if carries_count(items, node) {
         return true;
     }
+    // The functions that make values of a range keep its name, and nobody but a superuser can rename them.
     item.is_type()
+        && item.key.kind != Kind::Range
         && (item.verdict == Verdict::Replace
             || item.verdict == Verdict::Drop
                 && [Kind::Enum, Kind::Composite, Kind::Domain, Kind::Range, Kind::Table, Kind::View]
                     .iter()
                     .filter_map(|kind| items.get(&Key::new(*kind, &item.key.schema, &item.key.name)))
                     .any(|other| other.verdict == Verdict::Create))
+}
+
+/// A column of a range type that is replaced: its values are text for that time.
+pub(super) fn by_text(items: &Items<'_>, node: NodeIndex) -> bool {
+    let item = &items.graph[node];
+    let Some(Body::Column(column)) = item.before.map(|object| &object.body) else { return false };
+    item.retyped
+        && item.cut
+        && items.needs(node, true).map(|need| &items.graph[need]).any(|need| {
+            need.key.kind == Kind::Range
+                && need.goes()
+                && need.before.is_some_and(|range| names_type_of(&column.data_type, range))
+        })
 }
 
 /// A sequence that becomes the one of an identity column or ceases to be, while its column stays.
@@ -93,6 +110,22 @@ pub(super) fn carries_count(items: &Items<'_>, node: NodeIndex) -> bool {
     item.verdict == Verdict::Replace
         && identity(item.before) != identity(item.after)
         && items.container(node).is_none_or(|column| !items.graph[column].goes())
+}
+
+/// A column that goes with its table, whose default calls a function that in turn needs the table: neither could go first.
+fn default_holds(items: &Items<'_>, node: NodeIndex) -> bool {
+    let item = &items.graph[node];
+    let Some(Body::Column(column)) = item.before.map(|object| &object.body) else { return false };
+    column.default.is_some()
+        && column.generated.is_none()
+        && carrier(items, node).is_some()
+        && items.needs(node, true).filter(|need| items.graph[*need].key.kind == Kind::Routine).any(|routine| {
+            items.graph[routine].goes()
+                && items.needs(routine, true).any(|need| {
+                    let need = items.graph[need].key;
+                    need.schema == item.key.schema && [&need.parent, &need.name].contains(&&item.key.parent)
+                })
+        })
 }
 
 /// A table that stays and leaves a parent, or its place in it, or its type.
@@ -118,7 +151,7 @@ pub(super) fn carrier(items: &Items<'_>, node: NodeIndex) -> Option<NodeIndex> {
                 let need = &items.graph[need];
                 let own = need.key.schema == item.key.schema
                     && [&need.key.parent, &need.key.name].contains(&&item.key.parent);
-                need.goes() && !own && !need.is_type() && need.key.kind != Kind::Routine
+                need.goes() && !own && !need.is_type() && !matches!(need.key.kind, Kind::Routine | Kind::Schema)
             });
         return (!bound).then_some(container);
     }
@@ -263,7 +296,9 @@ impl Plan<'_, '_> {
                 self.wait(self.drop(node), self.make(node), Wait::Must);
             }
             self.inheritance(node);
+            self.wait(self.of(node, Slot::Cut).filter(|_| items.graph[node].goes()), self.drop(node), Wait::Must);
         }
+        self.departures();
         // Musts first: of two waits between the same operations the first is kept.
         let edges: Vec<_> =
             items.graph.edge_references().map(|edge| (edge.source(), edge.target(), *edge.weight())).collect();
@@ -301,28 +336,55 @@ impl Plan<'_, '_> {
         }
     }
 
+    /// A child that leaves its parent does so before anything is done to the parent's columns, which would reach it.
+    fn departures(&mut self) {
+        let items = self.items;
+        let mut leaving: HashMap<&Key, Vec<NodeIndex>> = HashMap::new();
+        for node in items.nodes().filter(|node| items.graph[*node].key.kind == Kind::Table) {
+            if let Some(cut) = self.of(node, Slot::Cut) {
+                for parent in Items::parents(items.graph[node].before) {
+                    leaving.entry(parent).or_default().push(cut);
+                }
+            }
+        }
+        for node in items.nodes().filter(|node| items.graph[*node].key.kind == Kind::Column && !leaving.is_empty()) {
+            let cuts = items.graph[node].key.table().and_then(|table| leaving.get(&table)).cloned().unwrap_or_default();
+            for cut in cuts {
+                self.wait(Some(cut), self.of(node, Slot::Make), Wait::Must);
+                self.wait(Some(cut), self.of(node, Slot::Drop), Wait::Must);
+                self.wait(Some(cut), self.of(node, Slot::Cut), Wait::Must);
+            }
+        }
+    }
+
     /// `node` needs `need` as things are.
     fn before(&mut self, node: NodeIndex, need: NodeIndex, owned: bool) {
         let (item, other) = (&self.items.graph[node], &self.items.graph[need]);
         let (gone, cut) = (self.drop(node), self.of(node, Slot::Cut));
         if let Some(end) = self.drop(need) {
-            if owned {
+            // A column whose default is dropped first may go with its table when it will.
+            if owned || gone.is_some() && cut.is_some() && other.key.kind == Kind::Routine {
                 self.wait(cut, Some(end), Wait::Must);
             } else if gone.is_some() {
                 self.wait(gone, Some(end), Wait::Must);
             } else {
                 self.wait(cut, Some(end), Wait::Must);
                 let stays = self.items.needs(node, false).any(|other| other == need);
-                if item.verdict == Verdict::Alter && (other.is_type() || !stays) && (cut.is_none() || other.is_type()) {
+                let by_text = by_text(self.items, node) && other.key.kind == Kind::Range;
+                if !by_text
+                    && item.verdict == Verdict::Alter
+                    && (other.is_type() || !stays)
+                    && (cut.is_none() || other.is_type())
+                {
                     self.wait(self.of(node, Slot::Make), Some(end), Wait::Must);
                 }
             }
         }
         if !owned && other.verdict == Verdict::Alter {
             self.wait(gone, self.of(need, Slot::Make), Wait::Must);
-            if other.is_type() {
-                self.wait(cut, self.of(need, Slot::Make), Wait::Must);
-            }
+            self.wait(cut, self.of(need, Slot::Make), Wait::Must);
+            let text = self.of(need, Slot::Cut).filter(|_| other.key.kind == Kind::Column);
+            self.wait(gone, text, Wait::Must);
         }
     }
 
@@ -376,75 +438,6 @@ impl Plan<'_, '_> {
             }
         }
     }
-
-    /// Each after what it waits for; of those that are ready, drops first, then as the kinds go. Where operations wait for each other
-    /// the one that waits for least is done, and PostgreSQL says what it thinks of it.
-    fn sort(&self) -> Vec<Operation> {
-        let count = |operation, wait| {
-            let edges = self.graph.edges_directed(operation, Direction::Incoming);
-            edges.filter(|edge| *edge.weight() == wait).count()
-        };
-        let mut waits: HashMap<NodeIndex, (usize, usize)> =
-            self.graph.node_indices().map(|n| (n, (count(n, Wait::Must), count(n, Wait::Should)))).collect();
-        let ranks: HashMap<NodeIndex, Rank<'_>> = self.graph.node_indices().map(|n| (n, self.rank(n))).collect();
-        let mut open: BTreeSet<(usize, usize, &Rank<'_>, NodeIndex)> = waits
-            .iter()
-            .filter_map(|(n, (musts, shoulds))| ranks.get(n).map(|rank| (*musts, usize::from(*shoulds > 0), rank, *n)))
-            .collect();
-        let mut sorted = Vec::with_capacity(open.len());
-        while let Some((_, _, _, operation)) = open.pop_first() {
-            sorted.push(self.graph[operation]);
-            waits.remove(&operation);
-            for edge in self.graph.edges(operation) {
-                let target = edge.target();
-                let (Some((musts, shoulds)), Some(rank)) = (waits.get_mut(&target), ranks.get(&target)) else {
-                    continue;
-                };
-                open.remove(&(*musts, usize::from(*shoulds > 0), rank, target));
-                match edge.weight() {
-                    Wait::Must => *musts -= 1,
-                    Wait::Should => *shoulds -= 1,
-                }
-                open.insert((*musts, usize::from(*shoulds > 0), rank, target));
-            }
-        }
-        sorted
-    }
-
-    fn rank(&self, operation: NodeIndex) -> Rank<'_> {
-        let Operation { node, slot } = self.graph[operation];
-        let item = &self.items.graph[node];
-        let foreign = |object: Option<&crate::Object>| {
-            matches!(object.map(|object| &object.body),
-                Some(Body::Constraint(constraint)) if constraint.constraint_type == ConstraintType::ForeignKey)
-        };
-        let (first, last) = if slot < Slot::Make {
-            (if foreign(item.before) { 0 } else { 1 }, Some(Reverse(item.key.kind)))
-        } else {
-            (if foreign(item.after) { 3 } else { 2 }, None)
-        };
-        let position = item.after.map_or(0, |object| object.notes.position);
-        Rank {
-            first,
-            last,
-            kind: item.key.kind,
-            schema: &item.key.schema,
-            parent: &item.key.parent,
-            position,
-            key: item.key,
-        }
-    }
-}
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank<'a> {
-    first: u8,
-    last: Option<Reverse<Kind>>,
-    kind: Kind,
-    schema: &'a str,
-    parent: &'a str,
-    position: i32,
-    key: &'a Key,
 }
 
 fn is_identity(items: &Items<'_>, node: NodeIndex) -> bool {

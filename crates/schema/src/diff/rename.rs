@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Wanted;
 use super::render::plain;
 use super::sql::{clause, ident, owner_name};
 use crate::{Body, Key, Kind, Model, Object, Step};
 
 /// `-- @renamed from=old` above a table or column.
-#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Rename {
     /// What it was called: a key of kind table or column.
     pub from: Key,

@@ -1,7 +1,7 @@
 //! Names and texts as SQL takes them.
 
 use super::keywords::KEYWORDS;
-use crate::{Aggregated, Body, Key, Kind, Object, Routine, RoutineKind};
+use crate::{Aggregated, Body, Key, Kind, Object, Range, Routine, RoutineKind};
 
 /// A name, in quotes only where it needs them.
 pub(super) fn ident(name: &str) -> String {
@@ -122,6 +122,21 @@ pub(super) fn names_type(data_type: &str, key: &Key) -> bool {
         strip(element, &key.schema).and_then(|rest| rest.strip_prefix('.').map(str::to_owned))
     };
     rest.and_then(|rest| strip(&rest, &key.name)).is_some_and(|rest| rest.is_empty())
+}
+
+/// Whether a type as format_type writes it is that of an object, its multirange type or an array of one of them.
+pub(super) fn names_type_of(data_type: &str, object: &Object) -> bool {
+    let multirange = match &object.body {
+        Body::Range(range) => multirange(range),
+        _ => None,
+    };
+    names_type(data_type, &object.key) || multirange == Some(element(data_type))
+}
+
+/// The name of a range type's multirange type, ready for SQL.
+pub(super) fn multirange(range: &Range) -> Option<&str> {
+    let (_, rest) = range.definition.split_once("multirange_type_name = ")?;
+    Some(rest.split(", ").next().unwrap_or(rest).trim())
 }
 
 /// A type without its array brackets.

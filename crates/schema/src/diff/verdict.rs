@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use petgraph::graph::NodeIndex;
 
-use super::compare::alike;
+use super::compare::{alike, is_same_statistics};
 use super::items::{Items, Verdict};
-use super::sql::names_type;
+use super::sql::names_type_of;
 use crate::{Body, ConstraintType, Kind, Object, Routine, RoutineKind, View};
 
 /// What happens to an object that others depend on.
@@ -86,7 +86,7 @@ fn by_itself(before: &Object, after: &Object) -> (Verdict, bool) {
             before.definition != after.definition || before.constraint_type != after.constraint_type
         }
         (Body::Index(before), Body::Index(after)) => before.definition != after.definition || !before.valid,
-        (Body::Statistics(before), Body::Statistics(after)) => before.definition != after.definition,
+        (Body::Statistics(before), Body::Statistics(after)) => !is_same_statistics(before, after),
         (Body::Trigger(before), Body::Trigger(after)) | (Body::Rule(before), Body::Rule(after)) => {
             before.definition != after.definition
         }
@@ -169,10 +169,17 @@ fn react(items: &mut Items<'_>, node: NodeIndex, cause: NodeIndex, event: Event)
         (Body::Column(before), Body::Column(column)) => {
             let of_type = what.is_type()
                 || matches!(what.key.kind, Kind::Table | Kind::View | Kind::MaterializedView | Kind::Other);
-            let mentioned = of_type && names_type(&before.data_type, what.key);
-            if before.generated.is_some() && (column.generated.is_some() || !mentioned) {
-                // Its expression needs what goes or changes.
-                return replace(items, node);
+            let mentioned = of_type && what.before.is_some_and(|what| names_type_of(&before.data_type, what));
+            let by_text = what.key.kind == Kind::Range;
+            if before.generated.is_some() {
+                // Its expression needs what goes or changes. One that is to be an ordinary column keeps its values.
+                if column.generated.is_some() {
+                    return replace(items, node);
+                }
+                alter_cut(items, node);
+                if !mentioned {
+                    return None;
+                }
             }
             if !gone {
                 return None;
@@ -183,7 +190,13 @@ fn react(items: &mut Items<'_>, node: NodeIndex, cause: NodeIndex, event: Event)
                 item.cut = true;
                 return None;
             }
-            (!std::mem::replace(&mut item.retyped, true)).then_some(Event::Retyped)
+            let first = !std::mem::replace(&mut item.retyped, true);
+            if by_text {
+                // Neither its indexes nor its constraints are made for text.
+                item.cut = true;
+                return Some(Event::Gone);
+            }
+            first.then_some(Event::Retyped)
         }
         (Body::Sequence(sequence), _) if contained && sequence.of_identity => {
             gone.then(|| replace(items, node)).flatten()
@@ -195,7 +208,7 @@ fn react(items: &mut Items<'_>, node: NodeIndex, cause: NodeIndex, event: Event)
             None
         }
         (Body::Domain(domain), _) if gone => {
-            if what.is_type() && names_type(&domain.data_type, what.key) {
+            if what.is_type() && what.before.is_some_and(|what| names_type_of(&domain.data_type, what)) {
                 replace(items, node)
             } else {
                 alter_cut(items, node);

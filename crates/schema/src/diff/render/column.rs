@@ -103,7 +103,7 @@ impl Writer<'_, '_> {
             plain(key, format!("ALTER TABLE {} ALTER COLUMN {} {action}", owner_name(key), ident(&key.name)))
         };
         if before.generated.is_some() && after.generated.is_none() {
-            if parent.is_none() {
+            if parent.is_none() && !item.cut {
                 steps.push(alter("DROP EXPRESSION".to_owned()));
             }
             (now.generated, now.default) = (None, None);
@@ -114,8 +114,21 @@ impl Writer<'_, '_> {
         }
         if item.retyped {
             match parent_after {
-                // The parent's statement reached it.
-                Some(parent) => now.default = parent.default.clone(),
+                // The statement of the uppermost parent reached it, with that one's default.
+                Some(_) => {
+                    let (mut top, mut next) = (node, self.items.inherited_from(node));
+                    while let Some(above) = next {
+                        (top, next) = (above, self.items.inherited_from(above));
+                    }
+                    let default = |object: Option<&Object>| match object.map(|object| &object.body) {
+                        Some(Body::Column(column)) => column.default.clone(),
+                        _ => None,
+                    };
+                    let top = &self.items.graph[top];
+                    if default(top.before).is_some() || default(top.after).is_some() {
+                        now.default = default(top.after);
+                    }
+                }
                 None => {
                     steps.push(self.retype(key, &now, before, after));
                     if now.generated.is_none()
@@ -138,6 +151,24 @@ impl Writer<'_, '_> {
         }
         steps.extend(self.settings(key, &now, after, false));
         steps
+    }
+
+    /// The values as text, as long as their type is not there.
+    pub(super) fn to_text(&self, node: NodeIndex, item: &Item<'_>, before: &Column) -> Vec<Step> {
+        // A parent's statement reaches its children.
+        if self.items.inherited_from(node).is_some() {
+            return Vec::new();
+        }
+        let (key, column) = (item.key, ident(&item.key.name));
+        let text = if before.data_type.ends_with("[]") { "text[]" } else { "text" };
+        let mut actions = Vec::new();
+        if before.default.is_some() {
+            actions.push(format!("ALTER COLUMN {column} DROP DEFAULT"));
+        }
+        actions.push(format!("ALTER COLUMN {column} TYPE {text} USING {column}::{text}"));
+        let step = plain(key, format!("ALTER TABLE {} {}", owner_name(key), list(actions)));
+        let hazards = [Hazard::RewritesTable, Hazard::StrongLock];
+        vec![Step { hazards: key.table().map(|table| self.on_rows(&table, &hazards)).unwrap_or_default(), ..step }]
     }
 
     /// The type's change, with a default that need not fit both.

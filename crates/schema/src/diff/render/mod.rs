@@ -13,7 +13,7 @@ use petgraph::graph::NodeIndex;
 
 use super::Wanted;
 use super::items::{Item, Items, Verdict};
-use super::operations::{Operation, Slot};
+use super::operations::{Operation, Slot, by_text};
 use super::sql::{clause, ident, literal, owner_name};
 use crate::{Body, Hazard, Key, Kind, Model, Object, Safety, Stage, Step};
 
@@ -170,7 +170,16 @@ impl<'a, 'b> Writer<'a, 'b> {
         let Some(before) = item.before else { return Vec::new() };
         let key = item.key;
         match &before.body {
-            Body::Column(column) if column.default.is_some() && column.generated.is_none() => {
+            Body::Column(column) if column.generated.is_some() => {
+                let (table, column) = (owner_name(key), ident(&key.name));
+                // A parent's statement reaches its children.
+                if self.items.inherited_from(node).is_some() {
+                    return Vec::new();
+                }
+                vec![plain(key, format!("ALTER TABLE {table} ALTER COLUMN {column} DROP EXPRESSION"))]
+            }
+            Body::Column(column) if by_text(self.items, node) => self.to_text(node, item, column),
+            Body::Column(column) if column.default.is_some() => {
                 let (table, column) = (owner_name(key), ident(&key.name));
                 vec![plain(key, format!("ALTER TABLE ONLY {table} ALTER COLUMN {column} DROP DEFAULT"))]
             }

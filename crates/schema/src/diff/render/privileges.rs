@@ -32,6 +32,11 @@ fn kind_of_defaults(object_type: &str) -> Kind {
     }
 }
 
+/// The role and the object type of default privileges.
+fn defaults_of(key: &Key) -> (&str, &str) {
+    if key.parent.is_empty() { (&key.name, &key.arguments) } else { (&key.parent, &key.name) }
+}
+
 /// What PUBLIC may without anybody having said so.
 fn of_public(kind: Kind) -> Option<Grant> {
     let privilege = match kind {
@@ -107,8 +112,8 @@ impl Writer<'_, '_> {
         let mut grants: BTreeSet<Grant> = of_public(kind).into_iter().collect();
         if kind != Kind::Column {
             let applies = |defaults: &&&Object| {
-                let defaults = &defaults.key;
-                kind_of_defaults(&defaults.name) == kind && self.owner.is_none_or(|owner| owner == defaults.parent)
+                let (role, object_type) = defaults_of(&defaults.key);
+                kind_of_defaults(object_type) == kind && self.owner.is_none_or(|owner| owner == role)
             };
             for defaults in self.defaults.iter().filter(applies) {
                 if defaults.key.schema.is_empty() {
@@ -133,12 +138,13 @@ impl Writer<'_, '_> {
 
     fn default_privileges(&self, item: &Item<'_>) -> Vec<Step> {
         let key = item.key;
-        let kind = kind_of_defaults(&key.name);
+        let (role, object_type) = defaults_of(key);
+        let kind = kind_of_defaults(object_type);
         let mut built_in: Vec<Grant> = Vec::new();
         if key.schema.is_empty() {
             built_in.extend(of_public(kind));
             built_in.extend(all(kind).iter().map(|privilege| Grant {
-                grantee: key.parent.clone(),
+                grantee: role.to_owned(),
                 privilege: (*privilege).to_owned(),
                 grantable: false,
             }));
@@ -146,8 +152,8 @@ impl Writer<'_, '_> {
         let before = item.before.map_or(&built_in, |object| &object.grants);
         let after = item.after.filter(|_| item.verdict != Verdict::Drop).map_or(&built_in, |object| &object.grants);
         let mut prefix = "ALTER DEFAULT PRIVILEGES".to_owned();
-        if self.owner.is_some_and(|owner| owner != key.parent) {
-            prefix.push_str(&format!(" FOR ROLE {}", ident(&key.parent)));
+        if self.owner.is_some_and(|owner| owner != role) {
+            prefix.push_str(&format!(" FOR ROLE {}", ident(role)));
         }
         if !key.schema.is_empty() {
             prefix.push_str(&format!(" IN SCHEMA {}", ident(&key.schema)));

@@ -1,0 +1,132 @@
+--- functions change their bodies, results, parameters, defaults
+CREATE FUNCTION body(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION result(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION name(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION unnamed(int, text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION defaults(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION kind(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION rows(a int) RETURNS TABLE (x int, y text) LANGUAGE sql AS 'SELECT 1, null';
+CREATE FUNCTION gone() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION over(a int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+GRANT EXECUTE ON FUNCTION result(int) TO api;
+COMMENT ON FUNCTION result(int) IS 'r';
+-- new
+CREATE FUNCTION body(a int) RETURNS int STABLE SECURITY DEFINER SET search_path = public LANGUAGE plpgsql AS 'BEGIN RETURN 2; END';
+CREATE FUNCTION result(a int) RETURNS bigint LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION name(b int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION unnamed("X" int, y text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION defaults(a int, b int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE kind(a int) LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION rows(a int) RETURNS TABLE (x int, z text) LANGUAGE sql AS 'SELECT 1, null';
+CREATE FUNCTION over(a text) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION over(a int, VARIADIC b text[]) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE p(a int, INOUT b text) LANGUAGE plpgsql AS 'BEGIN END';
+GRANT EXECUTE ON FUNCTION result(int) TO api;
+REVOKE EXECUTE ON FUNCTION result(int) FROM PUBLIC;
+COMMENT ON FUNCTION result(int) IS 'r';
+COMMENT ON PROCEDURE p(int, text) IS 'p';
+GRANT EXECUTE ON PROCEDURE p TO reader;
+--- a function in a default, check, index, policy, generated column, view, trigger changes its signature
+CREATE FUNCTION f(a int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a';
+CREATE TABLE t (a int DEFAULT f(1), b int CHECK (f(b) > 0), c int GENERATED ALWAYS AS (f(a)) STORED);
+CREATE INDEX i ON t (f(b));
+CREATE POLICY p ON t USING (f(a) > 0);
+CREATE VIEW v AS SELECT f(a) AS x FROM t;
+CREATE VIEW w AS SELECT x FROM v;
+CREATE FUNCTION tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW WHEN (f(new.a) > 0) EXECUTE FUNCTION tr();
+CREATE FUNCTION g() RETURNS int LANGUAGE sql RETURN f(1);
+-- rows
+INSERT INTO t VALUES (1, 2);
+-- new
+CREATE FUNCTION f(b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT b';
+CREATE TABLE t (a int DEFAULT f(1), b int CHECK (f(b) > 0), c int GENERATED ALWAYS AS (f(a)) STORED);
+CREATE INDEX i ON t (f(b));
+CREATE POLICY p ON t USING (f(a) > 0);
+CREATE VIEW v AS SELECT f(a) AS x FROM t;
+CREATE VIEW w AS SELECT x FROM v;
+CREATE FUNCTION tr() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER tr BEFORE INSERT ON t FOR EACH ROW WHEN (f(new.a) > 0) EXECUTE FUNCTION tr();
+CREATE FUNCTION g() RETURNS int LANGUAGE sql RETURN f(1);
+-- check SELECT c FROM t = 1
+--- a function goes and what used it changes
+CREATE FUNCTION f() RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE t (a int DEFAULT f(), b int DEFAULT f());
+CREATE VIEW v AS SELECT f() AS x;
+-- rows
+INSERT INTO t DEFAULT VALUES;
+-- new
+CREATE TABLE t (a int DEFAULT 1, b int);
+CREATE VIEW v AS SELECT 1 AS x;
+--- aggregates
+CREATE FUNCTION add(a int, b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a + b';
+CREATE AGGREGATE total (int) (SFUNC = add, STYPE = int, INITCOND = '0');
+CREATE AGGREGATE gone (int) (SFUNC = add, STYPE = int);
+CREATE VIEW v AS SELECT total(x) FROM generate_series(1, 3) x;
+COMMENT ON AGGREGATE total(int) IS 't';
+-- new
+CREATE FUNCTION add(a int, b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a + b';
+CREATE AGGREGATE total (int) (SFUNC = add, STYPE = int, INITCOND = '1');
+CREATE AGGREGATE new (int) (SFUNC = add, STYPE = int, PARALLEL = safe);
+CREATE VIEW v AS SELECT total(x) FROM generate_series(1, 3) x;
+COMMENT ON AGGREGATE total(int) IS 't';
+COMMENT ON AGGREGATE new(int) IS 'n';
+GRANT EXECUTE ON FUNCTION new(int) TO api;
+--- views change
+CREATE TABLE t (a int, b int, c int);
+CREATE VIEW more AS SELECT a FROM t;
+CREATE VIEW less AS SELECT a, b FROM t;
+CREATE VIEW other AS SELECT a FROM t;
+CREATE VIEW on_less AS SELECT a FROM less;
+CREATE VIEW options WITH (security_barrier) AS SELECT a FROM t;
+CREATE VIEW gone AS SELECT a FROM t;
+GRANT SELECT ON less TO api;
+-- new
+CREATE TABLE t (a int, b int, c int);
+CREATE VIEW more AS SELECT a, b FROM t;
+ALTER VIEW more ALTER b SET DEFAULT 5;
+COMMENT ON COLUMN more.b IS 'b';
+CREATE VIEW less AS SELECT a FROM t;
+CREATE VIEW other AS SELECT b AS a FROM t;
+CREATE VIEW on_less AS SELECT a FROM less;
+CREATE VIEW options WITH (security_invoker) AS SELECT a FROM t WHERE a > 0 WITH LOCAL CHECK OPTION;
+CREATE VIEW "New" AS SELECT a AS "A" FROM t;
+CREATE RECURSIVE VIEW rec (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM rec WHERE n < 5;
+GRANT SELECT ON less TO api;
+--- a view groups by a key that is replaced
+CREATE TABLE t (a int PRIMARY KEY, b int, c int NOT NULL UNIQUE);
+CREATE VIEW v AS SELECT a, b FROM t GROUP BY a;
+-- new
+CREATE TABLE t (a int, b int, c int PRIMARY KEY);
+CREATE VIEW v AS SELECT a, b FROM t GROUP BY c;
+--- materialized views
+CREATE TABLE t (a int, b int);
+CREATE MATERIALIZED VIEW m AS SELECT a FROM t;
+CREATE INDEX m_a ON m (a);
+CREATE MATERIALIZED VIEW n AS SELECT a FROM t;
+CREATE MATERIALIZED VIEW gone AS SELECT a FROM m;
+GRANT SELECT ON m TO api;
+-- rows
+INSERT INTO t VALUES (1, 2);
+REFRESH MATERIALIZED VIEW n;
+-- new
+CREATE TABLE t (a int, b int);
+CREATE MATERIALIZED VIEW m AS SELECT a, b FROM t;
+CREATE INDEX m_a ON m (a);
+CREATE MATERIALIZED VIEW n WITH (fillfactor = 50) AS SELECT a FROM t WITH NO DATA;
+COMMENT ON MATERIALIZED VIEW n IS 'n';
+CREATE MATERIALIZED VIEW "New" AS SELECT a FROM m WITH NO DATA;
+GRANT SELECT ON m TO api;
+-- check SELECT b FROM m = 2
+--- a function of a row type and a column that goes
+CREATE TABLE t (a int, b int);
+CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT $1.a';
+CREATE FUNCTION s() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT b FROM t; END;
+CREATE VIEW v AS SELECT f(t) AS x FROM t;
+-- rows
+INSERT INTO t VALUES (1, 2);
+-- new
+CREATE TABLE t (a int);
+CREATE FUNCTION f(t) RETURNS int LANGUAGE sql AS 'SELECT $1.a';
+CREATE FUNCTION s() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT a FROM t; END;
+CREATE VIEW v AS SELECT f(t) AS x FROM t;
