@@ -104,6 +104,10 @@ fn request(payload: &[u8]) -> Vec<u8> {
             worker::report_running("adopt");
             answer(deploy::adopt(&request))
         }
+        ExecutorRequest::GiveBack(statements) => {
+            worker::report_running("give back");
+            answer(deploy::give_back(&statements))
+        }
         ExecutorRequest::InstallExtensions(wanted) => {
             worker::report_running("install extensions");
             answer(extensions::install(&wanted))

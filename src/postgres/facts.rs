@@ -381,11 +381,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     && constant.val.node.type_ == NodeTag::T_String
                     && let Some(value) = text(constant.val.sval.sval)
                 {
-                    let (schema, name) = match value.split_once('.') {
-                        Some((schema, name)) => (Some(schema.to_owned()), name.to_owned()),
-                        None => (None, value),
-                    };
-                    reader.facts.prefers.push(ObjectName::new(Class::Relation, schema, name));
+                    reader.facts.prefers.extend(ObjectName::from_text(Class::Relation, &value));
                 }
                 return false;
             }

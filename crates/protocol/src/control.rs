@@ -66,14 +66,12 @@ pub enum ControlRequest {
         /// The role that calls run as.
         call_role: String,
     },
-    /// Makes a database that a standalone gateway deployed one of the registry's. Answer: unit.
+    /// Makes a role the owner of a database that a standalone gateway deployed. Answer: `String`, the owner before.
     AdoptDatabase {
         /// Its name.
         database: String,
         /// The role that is to own it.
         owner_role: String,
-        /// The role that calls run as.
-        call_role: String,
     },
     /// Who holds the locks that deployments in a database wait for. Answer: `Option<String>`, for people.
     Blockers {

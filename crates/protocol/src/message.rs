@@ -45,8 +45,11 @@ pub enum ExecutorRequest {
         /// What the bundle's proof says of it.
         proof: String,
     },
-    /// Make what a standalone gateway deployed in the connected database the platform's. Answer: unit.
+    /// Make what a standalone gateway deployed in the connected database the platform's. Answer: `Vec<String>`, the statements that take
+    /// it back.
     Adopt(AdoptRequest),
+    /// Take back what `Adopt` did, by its answer. Answer: unit.
+    GiveBack(Vec<String>),
     /// Install extensions that only a superuser may install. Answer: the names that were not there before.
     InstallExtensions(Vec<ExtensionSpec>),
     /// Take back what `InstallExtensions` did. Answer: unit.

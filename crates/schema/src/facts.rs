@@ -34,6 +34,44 @@ impl ObjectName {
         ObjectName { class, schema: schema.unwrap_or_else(|| DEFAULT_SCHEMA.to_owned()), name }
     }
 
+    /// A name as it stands in a string, for regclass and the like: folded where it is not quoted, perhaps with a schema. None for what is
+    /// no name.
+    pub fn from_text(class: Class, text: &str) -> Option<ObjectName> {
+        let mut parts = Vec::new();
+        let mut rest = text.trim();
+        loop {
+            let (part, behind) = match rest.strip_prefix('"') {
+                Some(quoted) => {
+                    let mut name = String::new();
+                    let mut characters = quoted.char_indices().peekable();
+                    let end = loop {
+                        match characters.next()? {
+                            (_, '"') if characters.peek().is_some_and(|(_, next)| *next == '"') => {
+                                characters.next();
+                                name.push('"');
+                            }
+                            (at, '"') => break at + 1,
+                            (_, other) => name.push(other),
+                        }
+                    };
+                    (name, quoted.get(end..)?)
+                }
+                None => {
+                    let end = rest.find('.').unwrap_or(rest.len());
+                    (rest.get(..end)?.to_lowercase(), rest.get(end..)?)
+                }
+            };
+            parts.push(part);
+            match behind.strip_prefix('.') {
+                Some(next) => rest = next,
+                None if behind.is_empty() => break,
+                None => return None,
+            }
+        }
+        let name = parts.pop().filter(|name| !name.is_empty())?;
+        Some(ObjectName::new(class, parts.pop(), name))
+    }
+
     /// As a person writes it: without the default schema.
     pub fn display(&self) -> String {
         if self.schema == DEFAULT_SCHEMA { self.name.clone() } else { format!("{}.{}", self.schema, self.name) }
@@ -53,4 +91,26 @@ pub struct Facts {
     pub foreign: Vec<ObjectName>,
     /// The table that it changes (an index, a constraint): who refers to that table waits for it.
     pub touches: Option<ObjectName>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_strings_are_read_as_regclass_reads_them() {
+        for (text, wanted) in [
+            ("orders_id_seq", Some((None, "orders_id_seq"))),
+            ("Shop.Orders", Some((Some("shop"), "orders"))),
+            (r#""s""3""#, Some((None, "s\"3"))),
+            (r#""My Shop"."a.b""#, Some((Some("My Shop"), "a.b"))),
+            ("", None),
+            (r#""open"#, None),
+            (r#""a"b"#, None),
+        ] {
+            let wanted = wanted
+                .map(|(schema, name)| ObjectName::new(Class::Relation, schema.map(str::to_owned), name.to_owned()));
+            assert_eq!(ObjectName::from_text(Class::Relation, text), wanted, "{text}");
+        }
+    }
 }

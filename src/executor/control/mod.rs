@@ -30,9 +30,7 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::CreateDatabase { database, template, owner_role, call_role } => {
             answer(create_database(&database, template.as_deref(), &owner_role, &call_role))
         }
-        ControlRequest::AdoptDatabase { database, owner_role, call_role } => {
-            answer(adopt_database(&database, &owner_role, &call_role))
-        }
+        ControlRequest::AdoptDatabase { database, owner_role } => answer(adopt_database(&database, &owner_role)),
         ControlRequest::Blockers { database, role } => answer(blockers(&database, &role)),
         ControlRequest::Finish(request) => answer(finish::run(request)),
         ControlRequest::DropTenant { database } => answer(drop_tenant(&database)),
@@ -67,11 +65,16 @@ fn create_database(database: &str, template: Option<&str>, owner: &str, call: &s
     })
 }
 
-fn adopt_database(database: &str, owner: &str, call: &str) -> Result<(), Failure> {
+/// Who else may connect is settled when the deployment has succeeded.
+fn adopt_database(database: &str, owner: &str) -> Result<String, Failure> {
     transaction(|| {
+        let before = Spi::get_one_with_args::<String>(
+            "SELECT (SELECT r.rolname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba WHERE c.datname = $1)",
+            &[database.into()],
+        );
         let quoted = crate::postgres::quote_identifier;
         execute(&format!("ALTER DATABASE {} OWNER TO {}", quoted(database), quoted(owner)), &[])?;
-        roles::close_database(database, owner, call)
+        Ok::<_, Failure>(before.map_err(spi)?.unwrap_or_default())
     })
 }
 

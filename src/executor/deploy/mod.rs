@@ -43,7 +43,7 @@ use crate::postgres::{self, PgError, Script, ScriptError, Statement, catch, quot
 use crate::settings;
 use seeders::{Seed, Seeding};
 
-pub(super) use adopt::run as adopt;
+pub(super) use adopt::{give_back, run as adopt};
 pub(super) use check::run as check;
 pub(super) use prove::run as prove;
 pub(super) use reprove::run as reprove;

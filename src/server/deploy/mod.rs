@@ -208,6 +208,60 @@ fn control_target(app: &App) -> Arc<Target> {
     Arc::new(Target { database: app.settings().database.as_str().into(), role: None })
 }
 
+/// A database that was taken over from a standalone gateway. Unless it is kept it is given back, whatever happens on the way.
+struct Adopted {
+    app: Arc<App>,
+    elevated: Arc<Target>,
+    /// What gives the objects back.
+    statements: Vec<String>,
+    /// The owner of the database before; none while it is still its owner.
+    owner: Option<String>,
+    kept: bool,
+}
+
+impl Adopted {
+    async fn end(mut self) {
+        if !std::mem::replace(&mut self.kept, true) {
+            self.give_back().await;
+        }
+    }
+
+    async fn give_back(&self) {
+        let objects = ExecutorRequest::GiveBack(self.statements.clone());
+        let mut result = broker::request::<()>(&self.app, &self.elevated, &objects).await;
+        if let (Some(owner), true) = (&self.owner, result.is_ok()) {
+            let database = self.elevated.database.to_string();
+            let give = ControlRequest::AdoptDatabase { database, owner_role: owner.clone() };
+            let control = control_target(&self.app);
+            result = broker::request::<String>(&self.app, &control, &ExecutorRequest::Control(give)).await.map(drop);
+        }
+        if let Err(failure) = result {
+            self.app.main.log(format!(
+                "the database \"{}\" could not be given back to its owner: {}",
+                self.elevated.database, failure.message
+            ));
+        }
+    }
+}
+
+impl Drop for Adopted {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let again = Adopted {
+            app: self.app.clone(),
+            elevated: self.elevated.clone(),
+            statements: std::mem::take(&mut self.statements),
+            owner: self.owner.take(),
+            kept: false,
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(again.end());
+        }
+    }
+}
+
 /// Who holds the locks is not asked for more often than this.
 const SHORTEST_WATCH: Duration = Duration::from_millis(50);
 
@@ -225,15 +279,22 @@ struct OneDatabase<'a> {
 impl OneDatabase<'_> {
     async fn run(&self) -> Result<DeployReport, Failure> {
         let Some(place) = self.database.bundle else { return Ok(DeployReport::default()) };
-        let start = match (self.database.created, self.database.adopted) {
-            (true, _) => self.bundles.create_database(place, &self.database.name).await?,
-            (false, true) => {
-                // Proved before the database is touched.
-                self.bundles.proved(place).await?;
-                self.adopt().await?;
-                Start::Existing
-            }
-            (false, false) => Start::Existing,
+        if !self.database.adopted {
+            return self.deploy(place).await;
+        }
+        // Proved before the database is touched.
+        self.bundles.proved(place).await?;
+        let mut adopted = self.adopt().await?;
+        let result = self.deploy(place).await;
+        adopted.kept = result.is_ok() && !self.options.dry_run;
+        adopted.end().await;
+        result
+    }
+
+    async fn deploy(&self, place: usize) -> Result<DeployReport, Failure> {
+        let start = match self.database.created {
+            true => self.bundles.create_database(place, &self.database.name).await?,
+            false => Start::Existing,
         };
         let proved = self.bundles.proved(place).await?;
         let mut request = DeployRequest {
@@ -308,17 +369,21 @@ impl OneDatabase<'_> {
         Arc::new(Target { database: self.database.name.as_str().into(), role: role.map(Into::into) })
     }
 
-    /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one.
-    async fn adopt(&self) -> Result<(), Failure> {
+    /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one. If the deployment does
+    /// not succeed, or was for show, all of it is taken back.
+    async fn adopt(&self) -> Result<Adopted, Failure> {
         let adopt =
             AdoptRequest { owner_role: self.prepared.owner_role.clone(), call_role: self.prepared.call_role.clone() };
-        broker::request::<()>(self.app, &self.target(None), &ExecutorRequest::Adopt(adopt)).await?;
+        let elevated = self.target(None);
+        let statements = broker::request(self.app, &elevated, &ExecutorRequest::Adopt(adopt)).await?;
+        let mut adopted = Adopted { app: self.app.clone(), elevated, statements, owner: None, kept: false };
         let take = ControlRequest::AdoptDatabase {
             database: self.database.name.clone(),
             owner_role: self.prepared.owner_role.clone(),
-            call_role: self.prepared.call_role.clone(),
         };
-        broker::request(self.app, &control_target(self.app), &ExecutorRequest::Control(take)).await
+        let control = control_target(self.app);
+        adopted.owner = Some(broker::request(self.app, &control, &ExecutorRequest::Control(take)).await?);
+        Ok(adopted)
     }
 
     async fn install_extensions(&self, place: usize) -> Result<Vec<String>, Failure> {

@@ -105,7 +105,7 @@ fn a_change_inside_a_literal_is_deployed() {
         if to.contains("A body") { files } else { files.edit(path, from, to) }
     });
     world.assert_goes_in(&all, "all changes");
-    assert_ne!(world.now().main, first.main);
+    assert!(world.now().main != first.main, "nothing has changed");
     let mut main = world.platform.connect();
     for (query, wanted) in [
         ("SELECT sql_body()", "a  body"),

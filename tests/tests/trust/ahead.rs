@@ -138,7 +138,7 @@ const CASES: &[Case] = &[
                 "DEFAULT 'archived'",
             )
         },
-        "SELECT status FROM items UNION ALL (SELECT column_default FROM information_schema.columns WHERE column_name = 'status' AND table_name = 'items')",
+        "SELECT status::text FROM items UNION ALL (SELECT column_default::text FROM information_schema.columns WHERE column_name = 'status' AND table_name = 'items')",
         &["new", "new", "'archived'::status"],
     ),
     (

@@ -26,11 +26,6 @@ const CASES: &[(&str, fn() -> Files, &str)] = &[
         "note",
     ),
     (
-        "a column added by the migration only",
-        || base().file("migrations/001_x.pssql", "ALTER TABLE items ADD COLUMN more text;\n"),
-        "more",
-    ),
-    (
         "a table of two forms",
         || {
             base()
@@ -106,7 +101,7 @@ fn what_contradicts_itself_is_refused_with_the_difference() {
         }
         let now = platform.snapshot();
         if now != before {
-            wrong.push(format!("{what}: the tenant has changed:\n{}", before.difference(&now)));
+            wrong.push(format!("{what}: the tenant has changed"));
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
@@ -127,6 +122,7 @@ fn ways_that_lead_to_what_is_declared_are_accepted() {
             base().file("migrations/001_x.pssql", "CREATE TABLE helper AS SELECT id FROM items;\nUPDATE items SET note = 'x' WHERE id IN (SELECT id FROM helper);\nDROP TABLE helper;\n"),
         ),
         ("by another spelling", base().edit("tables/items.pssql", "note text", "note text,\n    qty int4 DEFAULT '1'").file("migrations/001_x.pssql", "ALTER TABLE items ADD COLUMN qty integer DEFAULT 1;\n")),
+        ("a column that only the migration has", base().file("migrations/001_x.pssql", "ALTER TABLE items ADD COLUMN more text DEFAULT 'x';\n")),
         ("only rows", base().file("migrations/001_x.pssql", "UPDATE items SET note = name;\n")),
     ] {
         let platform = grown(&cluster, "agree");

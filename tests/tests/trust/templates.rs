@@ -125,7 +125,10 @@ fn a_bundle_that_fails_in_the_proof_leaves_nothing() {
 #[test]
 fn superseded_templates_go_when_all_tenants_have_moved_on() {
     let cluster = shared();
-    let bundle = |n: u32| fixtures::tiny().edit("functions/f.pssql", "SELECT 1", &format!("SELECT {n}"));
+    let bundle = |n: u32| {
+        let files = fixtures::tiny().edit("functions/f.pssql", "SELECT 1", &format!("SELECT {n}"));
+        files.file("views/v.pssql", format!("CREATE VIEW v AS SELECT {n} AS n;\n"))
+    };
     let platform = Platform::register(&cluster, "super", &bundle(1));
     platform.register_tenant("a", &bundle(1)).ok();
     migrate(&cluster, &platform, "main", &bundle(2), &[]).ok();
@@ -138,6 +141,19 @@ fn superseded_templates_go_when_all_tenants_have_moved_on() {
     }
     let last = wait_templates(&cluster, &platform, 1, "after many bundles");
     assert_ne!(last, second);
+    // Bodies of functions alone change: not even then.
+    for n in 3..6 {
+        platform.migrate(&bundle(7).edit("functions/f.pssql", "SELECT 7", &format!("SELECT {n} + 1"))).ok();
+        assert_eq!(platform.call("f", json!([])).value(), n + 1);
+        platform
+            .register_tenant(
+                &format!("n{n}"),
+                &bundle(7).edit("functions/f.pssql", "SELECT 7", &format!("SELECT {n} + 1")),
+            )
+            .ok();
+        assert_eq!(platform.call_tenant(&format!("n{n}"), "f", json!([])).value(), n + 1);
+    }
+    wait_templates(&cluster, &platform, 1, "after many functions");
     // And back to an older one: it is proved again.
     platform.migrate(&bundle(1)).ok();
     platform.register_tenant("b", &bundle(1)).ok();
