@@ -8,7 +8,8 @@ use stonescriptdb_protocol::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Pass, control_target, enter};
+use super::control_target;
+use super::gate::{Pass, enter};
 use crate::server::pool::Target;
 use crate::server::{App, broker};
 

@@ -32,6 +32,7 @@ fn stop_at(gate: Gate, prefix: &str) {
         let files = gates::bundle(number);
         let before = world.now();
         let why = format!("{gate:?}, {stop:?}");
+        eprintln!("{why}");
         gate.close(&world, &files);
         stop.stop(&world, "main", &files, &gate);
         gate.open(&world);
@@ -103,6 +104,7 @@ fn stop_new_tenant_at(gate: Gate, prefix: &str) {
     let before = world.now();
     for stop in ALL {
         let why = format!("{gate:?}, {stop:?}");
+        eprintln!("{why}");
         gate.close(&world, &files);
         stop.stop(&world, "third", &files, &gate);
         gate.open(&world);

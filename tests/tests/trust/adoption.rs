@@ -200,7 +200,7 @@ fn a_failure_leaves_a_gateways_database_exactly_as_it_was() {
     for (files, status, code) in [
         (gateway::bundle().edit("migrations/001_first.pssql", "opening", "closing"), 409, "migration_changed"),
         (
-            gateway::bundle().edit("tables/orders.pssql", ",\n    total NUMERIC(12,2) CHECK (total >= 0)", ""),
+            gateway::bundle().edit("tables/orders.pssql", "NUMERIC(12,2)", "NUMERIC(8,2)"),
             409,
             "schema_validation_failed",
         ),

@@ -220,7 +220,9 @@ fn a_migration_uses_what_the_bundle_declares_on_a_grown_database_and_on_a_new_on
         if rows != *expected {
             wrong.push(format!("{what}: {rows:?} instead of {expected:?}: {answer}"));
         }
-        if dry.status == 200 && dry.json["plan_fingerprint"] != answer.json["plan_fingerprint"] {
+        // A new enum value can be used when it is committed, which a dry run does not: then it says so and approves nothing.
+        let tried = dry.status == 200 && (dry.json["plan_fingerprint"] != "" || crate::warnings(&dry).is_empty());
+        if tried && dry.json["plan_fingerprint"] != answer.json["plan_fingerprint"] {
             wrong.push(format!("{what}: another plan ran than was shown: {dry}\n{answer}"));
         }
         let drift = crate::check(&cluster, &platform.name, "main");

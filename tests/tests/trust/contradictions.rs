@@ -37,10 +37,9 @@ const CASES: &[(&str, fn() -> Files, &str)] = &[
     (
         "a table dropped by the migration only",
         || {
-            base().file("tables/tags.pssql", "CREATE TABLE tags (id int PRIMARY KEY);\n").file(
-                "migrations/001_x.pssql",
-                "CREATE TABLE IF NOT EXISTS tags (id int PRIMARY KEY);\nDROP TABLE tags;\n",
-            )
+            base()
+                .file("tables/tags.pssql", "CREATE TABLE tags (id int PRIMARY KEY);\n")
+                .file("migrations/001_x.pssql", "DROP TABLE IF EXISTS tags;\n")
         },
         "tags",
     ),

@@ -62,7 +62,7 @@ pub fn bundle(number: usize) -> Files {
             )
             .file(&format!("seeders/extra{n}.pssql"), format!("INSERT INTO extra{n} VALUES (1, 1);\n{learning}{seeder}INSERT INTO extra{n} VALUES (2, 2);\n"))
             .edit("tables/items.pssql", "qty int", &format!("qty int, more{n} int"))
-            .edit("tables/notes.pssql", "CREATE INDEX", &format!("CREATE INDEX items_extra{n} ON items (qty, id);\nCREATE INDEX"));
+            .edit("tables/notes.pssql", "CREATE INDEX notes_by", &format!("CREATE INDEX items_extra{n} ON items (qty, id);\nCREATE INDEX notes_by"));
     }
     files
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use acceptance::http::{multipart_body, multipart_type};
 use acceptance::server::signal;
-use acceptance::{Files, Shutdown, refused, sql};
+use acceptance::wait::check;
+use acceptance::{Files, Shutdown, eventually, refused, sql};
 use postgres::NoTls;
 use rustix::process::Signal;
 
@@ -35,7 +36,9 @@ impl Stop {
             // What is committed is done; the rest is for the next.
             Stop::Terminate if !gate.is_before_commit() => &["failed", "completed_with_warnings"],
             Stop::Terminate => &["failed"],
-            Stop::Kill | Stop::Immediate => &["interrupted"],
+            // The server worker may come to write the failure down before it is ended too.
+            Stop::Kill => &["failed", "interrupted"],
+            Stop::Immediate => &["interrupted"],
         }
     }
 
@@ -82,6 +85,7 @@ impl Stop {
                 });
             }
             Stop::Kill | Stop::Immediate => {
+                let mut witness = world.cluster.control();
                 std::thread::scope(|scope| {
                     let http = http.timeout(Duration::from_secs(30));
                     let deployment = scope.spawn(move || http.multipart_status(path, &fields, &bundle));
@@ -93,6 +97,15 @@ impl Stop {
                     let status = deployment.join().expect("the caller");
                     assert!(status.is_none_or(|status| status >= 500), "{gate:?}: {status:?}");
                 });
+                // The postmaster ends everybody before it starts anew.
+                eventually("all sessions to be ended", || {
+                    check(witness.batch_execute("SELECT 1").is_err(), "one lives")
+                });
+                if world.cluster.is_running() {
+                    eventually("the server to be back", || {
+                        world.cluster.try_connect_as("postgres", "postgres").map(drop).map_err(|e| e.to_string())
+                    });
+                }
             }
         }
     }
