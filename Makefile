@@ -25,8 +25,8 @@ test: ## everything that CI runs
 install: ## put the release build into the directories of PostgreSQL
 	@scripts/install
 
-bench: ## measure calls against pgbench, and memory
-	@scripts/bench
+bench: ## measure calls against pgbench, memory, and deployments
+	@scripts/bench && echo && bench/deploy/run
 
 fmt: ## format the Rust code
 	@cargo fmt --all

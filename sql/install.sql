@@ -270,7 +270,7 @@ CREATE VIEW changelog AS
     UNION ALL
     SELECT NULL, d.platform, d.id, d.kind, d.state, d.requested_by, d.client_address, d.request_id, d.bundle_sha256, d.force, d.allow,
            d.started_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.error
-    FROM deployment d WHERE d.error IS NOT NULL;
+    FROM deployment d WHERE d.error IS NOT NULL AND NOT d.dry_run;
 COMMENT ON VIEW changelog IS 'what deployments did in which database: a row per statement, and one for each that failed or had nothing to do';
 
 CREATE FUNCTION changelog(platform text, tenant_id text DEFAULT 'main') RETURNS SETOF changelog

@@ -34,6 +34,11 @@ pub(super) fn install(specs: &[ExtensionSpec]) -> Result<Vec<String>, Failure> {
             if create(spec)? {
                 installed.push(spec.name.clone());
             }
+            if let Some(schema) = &spec.schema {
+                // Nobody but the platform's roles may connect.
+                Spi::run(&format!("GRANT USAGE ON SCHEMA {} TO PUBLIC", quote_identifier(schema)))
+                    .map_err(|error| PgError::new("XX000", error.to_string()))?;
+            }
         }
         Ok(installed)
     })

@@ -304,7 +304,9 @@ impl Script {
         let text = self.text();
         let start = usize::try_from(start).unwrap_or(0);
         let end = usize::try_from(length).ok().filter(|length| *length > 0).map_or(text.len(), |length| start + length);
-        text.get(start..end).unwrap_or_default().trim()
+        let text = text.get(start..end).unwrap_or_default().trim();
+        let first = lexer::tokens(text).ok().and_then(|tokens| tokens.first().map(|token| token.at)).unwrap_or(0);
+        text.get(first..).unwrap_or(text)
     }
 
     /// Every comment `-- @renamed from=old` with the identifier that stands behind it and the line of that.

@@ -20,7 +20,11 @@ pub(crate) fn migrate(arguments: &Arguments) -> Result<Returned, Failure> {
 
 /// `check(platform, tenant_id)` and the view `drift`, as a JSON array.
 pub(crate) fn check(arguments: &Arguments) -> Result<Returned, Failure> {
-    json(&BackendRequest::Check { platform: arguments.text(0), tenant: arguments.text(1) })
+    let (platform, tenant) = (arguments.text(0), arguments.text(1));
+    if platform.is_none() && tenant.is_some() {
+        return Err(missing("platform"));
+    }
+    json(&BackendRequest::Check { platform, tenant })
 }
 
 fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> {

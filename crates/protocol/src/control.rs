@@ -42,7 +42,12 @@ pub enum ControlRequest {
         proved: Proved,
     },
     /// Drops a template that proved nothing or that nobody needs. Answer: unit.
-    DropTemplate(TemplateKey),
+    DropTemplate {
+        /// Whose it is.
+        key: TemplateKey,
+        /// Its database, where that is known: the platform, and with it the row that knows, may be gone.
+        database: Option<String>,
+    },
     /// The templates of a platform that nobody needs any more. Answer: `Vec<TemplateKey>`.
     UnusedTemplates {
         /// The platform.

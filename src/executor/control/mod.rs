@@ -23,7 +23,7 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::EnsureTemplate(key) => answer(template::ensure(&key)),
         ControlRequest::ReuseTemplate { from, to } => answer(template::reuse(&from, &to)),
         ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
-        ControlRequest::DropTemplate(key) => answer(template::drop(&key)),
+        ControlRequest::DropTemplate { key, database } => answer(template::drop(&key, database.as_deref())),
         ControlRequest::UnusedTemplates { platform } => answer(template::unused(&platform)),
         ControlRequest::LoadProof(key) => answer(template::proof(&key)),
         ControlRequest::LoadProofOf { database } => answer(template::proof_of_database(&database)),

@@ -1,7 +1,7 @@
 //! Templates: databases in which bundles were built from nothing, kept closed to make tenants from.
 
 use pgrx::Spi;
-use stonescriptdb_protocol::{ErrorCode, Failure, Proved, Template, TemplateKey};
+use stonescriptdb_protocol::{Failure, Proved, Template, TemplateKey};
 
 use super::{execute, registry, roles, spi};
 use crate::postgres::{quote_identifier, toplevel, transaction};
@@ -12,12 +12,11 @@ const MAX_NAME: usize = 63;
 /// Characters of the checksum in a template's name.
 const MARK: usize = 16;
 
-/// A template's name: the platform, as far as there is room, and a checksum of platform and bundle.
-fn name(key: &TemplateKey) -> String {
-    use sha2::Digest;
+/// A new name for a template: the platform, as far as there is room, and something that no other has. It says nothing of the bundle, for
+/// a template may pass from one to the next.
+fn new_name(key: &TemplateKey) -> String {
     let platform = stonescriptdb_protocol::sanitise(&key.platform);
-    let digest = sha2::Sha256::digest(format!("{platform}\n{}", key.sha256));
-    let mark: String = digest.iter().take(MARK / 2).map(|byte| format!("{byte:02x}")).collect();
+    let mark: String = uuid::Uuid::new_v4().simple().to_string().chars().take(MARK).collect();
     let kept: String = platform.chars().take(MAX_NAME - PREFIX.len() - MARK - 1).collect();
     format!("{PREFIX}{kept}_{mark}")
 }
@@ -25,43 +24,30 @@ fn name(key: &TemplateKey) -> String {
 /// Creates the database in which a bundle is to be proved, empty, if its template is not there and ready.
 ///
 /// # Errors
-/// `name_collision` if a database of that name is somebody else's.
+/// PostgreSQL's own.
 pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
-    let database = transaction(|| stored_name(key))?.unwrap_or_else(|| name(key));
-    let (is_ready, leftover, owner, call) = transaction(|| {
-        let owner_and_call = registry::roles_of(&key.platform)?;
+    let (known, is_ready, owner, call) = transaction(|| {
+        let (owner, call) = registry::roles_of(&key.platform)?;
         let is_ready = Spi::get_one_with_args::<bool>(
             "SELECT EXISTS (SELECT FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
                             WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
         )
         .map_err(spi)?;
-        let owner_of_leftover = Spi::get_one_with_args::<String>(
-            "SELECT (SELECT r.rolname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba WHERE c.datname = $1)",
-            &[database.as_str().into()],
-        )
-        .map_err(spi)?;
-        let (owner, call) = owner_and_call;
-        Ok::<_, Failure>((is_ready == Some(true), owner_of_leftover, owner, call))
+        Ok::<_, Failure>((stored_name(key)?, is_ready == Some(true), owner, call))
     })?;
-    if is_ready {
-        return Ok(Template { database, is_ready });
+    if let (Some(database), true) = (&known, is_ready) {
+        return Ok(Template { database: database.clone(), is_ready });
     }
-    match leftover {
-        None => {}
-        Some(role) if role == owner => drop_database(&database)?,
-        Some(_) => {
-            return Err(Failure::new(
-                ErrorCode::NameCollision,
-                format!("a database \"{database}\" exists that stonescriptdb did not create"),
-            )
-            .hint("It has the name of a template: rename or drop it."));
-        }
+    // Half built, or its database was dropped by other means.
+    if let Some(leftover) = known {
+        drop_database(&leftover)?;
     }
+    let database = new_name(key);
     transaction(|| {
         execute(
             "INSERT INTO stonescriptdb.template (platform, sha256, database, state) VALUES ($1, $2, $3, 'building')
-             ON CONFLICT (platform, sha256) DO UPDATE SET state = 'building', datid = NULL",
+             ON CONFLICT (platform, sha256) DO UPDATE SET database = excluded.database, state = 'building', datid = NULL",
             &[key.platform.as_str().into(), key.sha256.as_str().into(), database.as_str().into()],
         )
     })?;
@@ -144,19 +130,34 @@ pub(super) fn reuse(from: &TemplateKey, to: &TemplateKey) -> Result<Option<Strin
     })
 }
 
-/// Drops a template and forgets it.
+/// Drops a template and forgets it. The platform, and with it every row about the template, may be gone before it.
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(super) fn drop(key: &TemplateKey) -> Result<(), Failure> {
-    let Some(database) = transaction(|| stored_name(key))? else { return Ok(()) };
-    drop_database(&database)?;
+pub(super) fn drop(key: &TemplateKey, database: Option<&str>) -> Result<(), Failure> {
+    let stored = transaction(|| stored_name(key))?;
+    if let Some(database) = stored.as_deref().or(database) {
+        // What is not called so is no template of ours.
+        if database.starts_with(PREFIX) && transaction(|| is_an_owners(database))? {
+            drop_database(database)?;
+        }
+    }
     transaction(|| {
         execute(
             "DELETE FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2",
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
         )
     })
+}
+
+/// Whether a database belongs to a role that owns a platform's databases, or did.
+fn is_an_owners(database: &str) -> Result<bool, Failure> {
+    let owned = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
+                        WHERE c.datname = $1 AND starts_with(shobj_description(r.oid, 'pg_authid'), 'stonescriptdb: owns'))",
+        &[database.into()],
+    );
+    Ok(owned.map_err(spi)? == Some(true))
 }
 
 fn drop_database(database: &str) -> Result<(), Failure> {
@@ -209,7 +210,7 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
         .iter()
         .map(|key| {
             let database = transaction(|| stored_name(key))?;
-            drop(key).map(|()| database.unwrap_or_default())
+            drop(key, None).map(|()| database.unwrap_or_default())
         })
         .collect::<Result<Vec<String>, Failure>>()?;
     // What has the name and the owner of a template and is in no row was left by a crash between the two.
@@ -220,8 +221,8 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
         }
         let names = Spi::get_one_with_args::<Vec<Option<String>>>(
             "SELECT ARRAY(SELECT c.datname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
-                          JOIN stonescriptdb.platform p ON p.owner_role = r.rolname
-                          WHERE starts_with(c.datname, $1) AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.database = c.datname)
+                          WHERE starts_with(c.datname, $1) AND starts_with(shobj_description(r.oid, 'pg_authid'), 'stonescriptdb: owns')
+                            AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.database = c.datname)
                             AND NOT EXISTS (SELECT FROM stonescriptdb.database d WHERE d.datid = c.oid))",
             &[PREFIX.into()],
         );

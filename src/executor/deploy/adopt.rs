@@ -62,6 +62,8 @@ fn statements(request: &AdoptRequest) -> Result<(Vec<String>, Vec<String>), Fail
         object: String,
         /// Quoted.
         owner: String,
+        /// The sequence of a column: its owner is the table's.
+        follows: bool,
     }
     let owner = quote_identifier(&request.owner_role);
     let call = quote_identifier(&request.call_role);
@@ -69,28 +71,29 @@ fn statements(request: &AdoptRequest) -> Result<(Vec<String>, Vec<String>), Fail
     let found: Vec<Owned> = serde_json::from_str(&found).map_err(|error| Failure::internal(error.to_string()))?;
     let mut take = Vec::new();
     let mut give_back = Vec::new();
-    for Owned { object, owner: before } in &found {
+    for Owned { object, owner: before, follows } in &found {
+        if *follows {
+            continue;
+        }
         let after = if object == "SCHEMA public" { "pg_database_owner" } else { &owner };
         if before != after {
             take.push(format!("ALTER {object} OWNER TO {after}"));
             give_back.push(format!("ALTER {object} OWNER TO {before}"));
         }
     }
-    let schemas = found.iter().filter_map(|owned| owned.object.strip_prefix("SCHEMA "));
-    for schema in schemas {
-        let rights = [
-            ("USAGE", format!("SCHEMA {schema}")),
-            ("SELECT, INSERT, UPDATE, DELETE", format!("ALL TABLES IN SCHEMA {schema}")),
-            ("USAGE, SELECT, UPDATE", format!("ALL SEQUENCES IN SCHEMA {schema}")),
-            ("EXECUTE", format!("ALL ROUTINES IN SCHEMA {schema}")),
-        ];
-        for (right, on) in rights {
+    // Object by object: the members of extensions keep the rights that they have.
+    for Owned { object, .. } in &found {
+        let (right, on) = match object.split_once(' ') {
             // PUBLIC has it on the schema public.
-            if on != "SCHEMA public" {
-                take.push(format!("GRANT {right} ON {on} TO {call}"));
-                give_back.push(format!("REVOKE {right} ON {on} FROM {call}"));
-            }
-        }
+            Some(("SCHEMA", name)) if name != "public" => ("USAGE", format!("SCHEMA {name}")),
+            Some(("TABLE" | "VIEW", name)) => ("SELECT, INSERT, UPDATE, DELETE", format!("TABLE {name}")),
+            Some(("MATERIALIZED", name)) => ("SELECT", format!("TABLE {}", name.trim_start_matches("VIEW "))),
+            Some(("SEQUENCE", name)) => ("USAGE, SELECT, UPDATE", format!("SEQUENCE {name}")),
+            Some(("FUNCTION" | "PROCEDURE" | "AGGREGATE", name)) => ("EXECUTE", format!("ROUTINE {name}")),
+            _ => continue,
+        };
+        take.push(format!("GRANT {right} ON {on} TO {call}"));
+        give_back.push(format!("REVOKE {right} ON {on} FROM {call}"));
     }
     for table in ["migrations", "types", "tables", "functions", "changelog"] {
         let name = format!("_stonescriptdb_gateway_{table}");
@@ -110,29 +113,34 @@ fn statements(request: &AdoptRequest) -> Result<(Vec<String>, Vec<String>), Fail
 /// Sequences of columns follow their tables, row types their tables, array types their elements, indexes their tables.
 const OWNED: &str = "
 SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('object', o.word || ' ' || o.name,
-                                                                 'owner', pg_catalog.quote_ident(r.rolname)) ORDER BY o.rank, o.name), '[]')::text
+                                                                 'owner', pg_catalog.quote_ident(r.rolname), 'follows', o.follows) ORDER BY o.rank, o.name), '[]')::text
     FROM (
         SELECT 'SCHEMA' AS word, pg_catalog.quote_ident(n.nspname) AS name, 'pg_catalog.pg_namespace'::pg_catalog.regclass AS class, n.oid,
-               n.nspowner AS owner, 0 AS rank
+               n.nspowner AS owner, 0 AS rank, false AS follows
         FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         UNION ALL
         SELECT CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE'
                               WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
-               pg_catalog.format('%I.%I', n.nspname, c.relname), 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, 1
+               pg_catalog.format('%I.%I', n.nspname, c.relname), 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relowner, 1,
+               c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')
+                   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0)
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-          AND NOT (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')
-                   AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0))
         UNION ALL
         SELECT CASE t.typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, pg_catalog.format('%I.%I', n.nspname, t.typname),
-               'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, 2
+               'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typowner, 2, false
         FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
         WHERE t.typtype IN ('e', 'd', 'r') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
         UNION ALL
         SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END,
                pg_catalog.format('%I.%I(%s)', n.nspname, p.proname, pg_catalog.pg_get_function_identity_arguments(p.oid)),
-               'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, 3
+               'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.proowner, 3, false
         FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+        UNION ALL
+        SELECT 'STATISTICS', pg_catalog.format('%I.%I', n.nspname, x.stxname), 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass, x.oid,
+               x.stxowner, 4, false
+        FROM pg_catalog.pg_statistic_ext x JOIN pg_catalog.pg_namespace n ON n.oid = x.stxnamespace
         WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     ) o JOIN pg_catalog.pg_roles r ON r.oid = o.owner
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')";

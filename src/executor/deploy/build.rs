@@ -230,13 +230,15 @@ pub(super) fn run_migration_statement(source: &Source, statement: &Statement, do
     // A setting is undone with the subtransaction that it is made in only if that fails.
     match subtransaction(|| run_statement(&source.script, statement)) {
         Err(error) if done == Done::Everything && is_satisfied(source, statement, &error) => Ok(()),
-        Err(error) if done == Done::Additions && adds(statement) && exists_already(&error.error.sqlstate) => Ok(()),
+        Err(error) if done == Done::Additions && finds_it_there(statement, &error) => Ok(()),
         result => result.map_err(|error| failed(source, error)),
     }
 }
 
-fn adds(statement: &Statement) -> bool {
+/// A statement that makes something failed because it is there.
+pub(super) fn finds_it_there(statement: &Statement, error: &ScriptError) -> bool {
     !matches!(statement.kind, Kind::Insert(_) | Kind::Change | Kind::Other | Kind::Set | Kind::Removal)
+        && exists_already(&error.error.sqlstate)
 }
 
 /// Whether an error says no more than that the wanted form is there: an object that is to be added exists, one that is to be removed,
@@ -247,7 +249,9 @@ fn is_satisfied(source: &Source, statement: &Statement, error: &ScriptError) -> 
     let is_of_form = sqlstate.starts_with("42") && !matches!(sqlstate, "42501" | "42601");
     match &statement.kind {
         Kind::Removal | Kind::Change => is_of_form,
-        Kind::Ddl if statement.facts.touches.is_some() => is_of_form,
+        Kind::Ddl if statement.facts.touches.is_some() => {
+            is_of_form && statement.facts.touches.as_ref().is_some_and(|table| relation_exists(table).unwrap_or(false))
+        }
         Kind::Other => is_gone(sqlstate),
         // Rows that a query finds in a new database are none; rows that are written out would be missing.
         Kind::Insert(_) => source.script.is_insert_of_query(statement) && is_gone(sqlstate),

@@ -36,7 +36,7 @@ use std::collections::BTreeSet;
 
 use pgrx::Spi;
 use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
-use stonescriptdb_schema::{Class, Deviation, Difference, Key, Model, ObjectName, differences};
+use stonescriptdb_schema::{Class, Deviation, Difference, Key, Kind, Model, ObjectName, differences};
 
 use crate::error::from_postgres;
 use crate::postgres::{self, PgError, Script, ScriptError, Statement, catch, quote_identifier, session, transaction};
@@ -193,7 +193,11 @@ fn refuse_other_plan(request: &DeployRequest, report: &DeployReport) -> Result<(
 fn deviations(present: &Model, wanted: &Model, declared_before: &BTreeSet<Key>) -> Vec<Difference> {
     differences(present, wanted)
         .into_iter()
-        .filter(|difference| difference.deviation != Deviation::Extra || declared_before.contains(&difference.object))
+        .filter(|difference| {
+            // Extensions and schemas are never dropped: others may have put something into them.
+            let stays = matches!(difference.object.kind, Kind::Extension | Kind::Schema);
+            difference.deviation != Deviation::Extra || (!stays && declared_before.contains(&difference.object))
+        })
         .collect()
 }
 

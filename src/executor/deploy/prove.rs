@@ -86,27 +86,30 @@ pub(super) fn build_from_nothing(
             Ok::<_, Failure>(())
         })?;
         if let Some(cut) = cuts.get(place) {
-            run_outside(cut, memory)?;
+            run_outside(sources, cut, memory)?;
         }
     }
     let mut proof = proof.ok_or_else(|| Failure::internal("a bundle was built and not read"))?;
     let mut clonable = !has_rows(&proof.model);
     for source in tail {
         proof.before_untransacted.push(proof.model.clone());
-        run_outside(source, memory)?;
+        run_outside(sources, source, memory)?;
         proof.model = transaction(catalog::read)?;
         clonable &= !has_rows(&proof.model);
     }
     Ok((proof, clonable))
 }
 
-/// Runs a migration that has no transaction, statement by statement.
-fn run_outside(source: &Source, memory: &LastingMemory) -> Result<(), Failure> {
-    source.script.statements.iter().try_for_each(|statement| {
-        memory
-            .enter(|| source.script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()))
-            .map_err(|error| sources::failure(ErrorCode::MigrationFailed, error, &source.path))
-    })
+/// Runs a migration that has no transaction, statement by statement. What is declared may have been made already.
+fn run_outside(sources: &Sources, source: &Source, memory: &LastingMemory) -> Result<(), Failure> {
+    for statement in &source.script.statements {
+        let run = || source.script.run_at_top_level(statement, settings::deploy_statement_timeout_ms());
+        match memory.enter(run) {
+            Err(error) if !sources.units.is_empty() && build::finds_it_there(statement, &error) => {}
+            result => result.map_err(|error| build::failed(source, error))?,
+        }
+    }
+    Ok(())
 }
 
 /// What is kept of a proof.

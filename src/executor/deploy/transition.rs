@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pgrx::Spi;
 use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
-use stonescriptdb_schema::{Key, Kind, Model, ObjectName, Stage, Step, Wanted, classify, renames, steps};
+use stonescriptdb_schema::{Key, Kind, Model, ObjectName, Rename, Stage, Step, Wanted, classify, renames, steps};
 
 use super::build::Done;
 use super::migrations::Ahead;
@@ -17,7 +17,7 @@ use super::{
     prove, refuse_other_plan, run_statement, spi, tracking, validation,
 };
 use crate::executor::extensions;
-use crate::postgres::{LastingMemory, PgError, Script, transaction};
+use crate::postgres::{LastingMemory, subtransaction, transaction};
 use crate::settings;
 
 /// A plan is made anew from what is there after it ran, until nothing is left to do; more often than this it does not come to an end.
@@ -120,7 +120,7 @@ pub(super) fn run(
     proof: &Proof,
     seeds: &[Seed],
 ) -> Result<DeployReport, Failure> {
-    if request.start == Start::Existing && transaction(has_unfinished_migration)? {
+    if request.start == Start::Existing && !request.options.dry_run && transaction(has_unfinished_migration)? {
         // Its statements come before whatever this bundle wants.
         let mut report = DeployReport::default();
         afterwards::run(&mut report)?;
@@ -212,14 +212,9 @@ fn has_pending() -> Result<bool, Failure> {
 
 fn run_alone(sql: &str) -> Result<(), Failure> {
     transaction(|| {
-        let mut script = Script::parse(sql).map_err(|error| error.error)?;
-        script.make_replace();
-        script
-            .statements
-            .iter()
-            .try_for_each(|statement| run_statement(&script, statement).map_err(|error| error.error))
+        prepare_session()?;
+        apply::run_text(sql)
     })
-    .map_err(|error: PgError| crate::error::from_postgres(ErrorCode::MigrationFailed, error))
 }
 
 /// A migration that failed because something is not there: undefined column, table, function or object.
@@ -255,6 +250,19 @@ struct Pending<'s> {
     after: Vec<&'s Source>,
 }
 
+impl Pending<'_> {
+    fn planned_after(&self) -> Vec<PlannedStep> {
+        let statements = self.after.iter().flat_map(|source| source.script.statements.iter().map(move |s| (source, s)));
+        statements.map(|(source, statement)| migrations::planned(source, statement)).collect()
+    }
+
+    /// What the migrations outside the transaction make.
+    fn made_after(&self) -> BTreeSet<Key> {
+        let statements = self.after.iter().flat_map(|source| &source.script.statements);
+        statements.flat_map(|statement| &statement.facts.provides).flat_map(keys_of).collect()
+    }
+}
+
 impl Transition<'_> {
     fn run(&self) -> Result<DeployReport, Stop> {
         let mut report = super::counted(self.request);
@@ -285,18 +293,14 @@ impl Transition<'_> {
         let pending = self.pending(migrations::pending(self.proof, &applied)?)?;
         let untransacted = self.proof.migrations.iter().filter(|migration| !migration.transactional).count();
         let wanted_model = self.proof.within(untransacted - pending.after.len());
-        let declared_before = tracking::declared()?;
-        let wanted = Wanted {
-            model: wanted_model,
-            declared_before: &declared_before,
-            online_bytes: settings::online_table_bytes(),
-        };
+        let mut declared_before = tracking::declared()?;
         let present = catalog::without_spelling(catalog::read()?, wanted_model);
         let mut before = &present;
         match &self.values {
             Values::Unknown => {
                 let first = self.new_enum_values(&present, wanted_model, &pending);
                 if !first.is_empty() && !self.request.options.dry_run {
+                    self.refuse_before_anything(&present, wanted_model, &declared_before, &pending, &first)?;
                     return Err(Stop::First(Box::new(present), first));
                 }
                 // A dry run adds them in its own transaction, which is rolled back.
@@ -319,24 +323,39 @@ impl Transition<'_> {
         };
         report.from_fingerprint = before.fingerprint();
         for (path, spec) in &self.proof.extensions {
-            if extensions::create(spec).map_err(|failure| failure.at(path, None))? {
-                report.extensions_installed += 1;
+            let create = || extensions::create(spec).map_err(|failure| failure.at(path, None));
+            let result = if self.request.options.dry_run { subtransaction(create) } else { create() };
+            match result {
+                Ok(true) => report.extensions_installed += 1,
+                Ok(false) => {}
+                // Another worker installs it, with more rights, when it is meant.
+                Err(failure) if self.request.options.dry_run => report.warnings.push(format!(
+                    "the extension {} could not be tried, nor what needs it: {}",
+                    spec.name, failure.message
+                )),
+                Err(failure) => return Err(failure.into()),
             }
         }
+        let renamed: Vec<&Rename> =
+            self.proof.renames.iter().filter(|rename| present.has(&rename.from) && !present.has(&rename.to)).collect();
+        declared_before = declared_before.into_iter().flat_map(|key| with_renamed(key, &renamed)).collect();
+        let wanted = Wanted {
+            model: wanted_model,
+            declared_before: &declared_before,
+            online_bytes: settings::online_table_bytes(),
+        };
         let now = self.migrate(present, wanted_model, &pending, report)?;
         let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
-        let mut planned: Vec<Step> = steps(&now, &wanted);
-        planned.extend(others::superfluous(&now, &wanted));
+        let planned = self.plan(&now, &wanted, &pending);
+        refuse_other_form(before, &planned, &pending, &self.places)?;
         let is_plain = pending.within.is_empty() && report.extensions_installed == 0;
         if self.request.options.dry_run && is_plain {
             // Nothing has to run to know what would.
             report.plan.extend(others::planned_missing(&now, wanted_model, self.proof));
             report.plan.extend(planned.iter().map(apply::planned));
-            report.plan.extend(pending.after.iter().flat_map(|source| {
-                source.script.statements.iter().map(|statement| migrations::planned(source, statement))
-            }));
+            report.plan.extend(pending.planned_after());
             self.count(before, wanted_model, &planned, report);
             report.plan_fingerprint = fingerprint_of(&report.plan);
             return Ok(());
@@ -344,7 +363,7 @@ impl Transition<'_> {
         if !self.request.options.dry_run {
             validation::refuse(self.request, &changes, &self.places)?;
         }
-        let after = self.apply(now, planned, &wanted, report)?;
+        let after = self.apply(now, planned, &wanted, &pending, report)?;
         self.count(before, wanted_model, &after.steps, report);
         apply::validate(&after.steps, &after.model, &self.places)?;
         afterwards::note(&after.steps, &pending.after, report)?;
@@ -356,7 +375,7 @@ impl Transition<'_> {
         let ran = seeders::run(&seeding, report)?;
         let code = if ran.is_empty() { ErrorCode::MigrationFailed } else { ErrorCode::SeederFailed };
         check_deferred(code, only(&ran))?;
-        self.verify(&after, &wanted)?;
+        self.verify(&after, &wanted, &pending)?;
         report.verification.passed = true;
         report.plan_fingerprint = fingerprint_of(&report.plan);
         refuse_other_plan(self.request, report)?;
@@ -369,6 +388,29 @@ impl Transition<'_> {
         )?;
         report.warnings.extend(undeclared(&after.model, &wanted));
         Ok(())
+    }
+
+    /// What is refused is refused before an enum value is committed, as far as it is known without running the migrations.
+    fn refuse_before_anything(
+        &self,
+        present: &Model,
+        wanted: &Model,
+        declared_before: &BTreeSet<Key>,
+        pending: &Pending<'_>,
+        first: &[PlannedStep],
+    ) -> Result<(), Failure> {
+        if !pending.within.is_empty() || !renames(present, &self.proof.renames).is_empty() {
+            return Ok(());
+        }
+        let wanted = Wanted { model: wanted, declared_before, online_bytes: settings::online_table_bytes() };
+        validation::refuse(self.request, &classify(present, present, &wanted), &self.places)?;
+        let mut report = DeployReport::default();
+        report.plan.extend(first.iter().cloned());
+        let planned = self.plan(present, &wanted, pending);
+        report.plan.extend(planned.iter().filter(|step| step.stage != Stage::Before).map(apply::planned));
+        report.plan.extend(pending.planned_after());
+        report.plan_fingerprint = fingerprint_of(&report.plan);
+        refuse_other_plan(self.request, &report)
     }
 
     fn pending(&self, pending: Vec<&Migration>) -> Result<Pending<'_>, Failure> {
@@ -427,12 +469,22 @@ impl Transition<'_> {
         catalog::read().map(Some)
     }
 
+    /// The statements from a catalog to the wanted one. What a migration makes after the transaction is left to it.
+    fn plan(&self, now: &Model, wanted: &Wanted<'_>, pending: &Pending<'_>) -> Vec<Step> {
+        let left = pending.made_after();
+        // Nothing that the model has a definition of needs what is known by name only; those need routines and types.
+        let mut planned = others::superfluous(now, wanted);
+        planned.extend(steps(now, wanted).into_iter().filter(|step| !left.contains(&step.object)));
+        planned
+    }
+
     /// Runs the plan. What is left after it, because a statement took more with it than the plan knew, is planned again.
     fn apply(
         &self,
         mut model: Model,
         mut planned: Vec<Step>,
         wanted: &Wanted<'_>,
+        pending: &Pending<'_>,
         report: &mut DeployReport,
     ) -> Result<Applied, Failure> {
         let mut all: Vec<Step> = Vec::new();
@@ -440,8 +492,7 @@ impl Transition<'_> {
         if !made.is_empty() {
             report.plan.extend(made);
             model = catalog::without_spelling(catalog::read()?, wanted.model);
-            planned = steps(&model, wanted);
-            planned.extend(others::superfluous(&model, wanted));
+            planned = self.plan(&model, wanted, pending);
         }
         for _ in 0..ROUNDS {
             let within = planned.iter().any(|step| step.stage == Stage::Within);
@@ -453,7 +504,8 @@ impl Transition<'_> {
             model = catalog::without_spelling(catalog::read()?, wanted.model);
             let later: BTreeSet<&String> =
                 all.iter().filter(|step| step.stage == Stage::After).map(|step| &step.sql).collect();
-            planned = steps(&model, wanted).into_iter().filter(|step| !later.contains(&step.sql)).collect();
+            planned =
+                self.plan(&model, wanted, pending).into_iter().filter(|step| !later.contains(&step.sql)).collect();
             if planned.is_empty() {
                 break;
             }
@@ -462,9 +514,10 @@ impl Transition<'_> {
     }
 
     /// The catalog equals the model, but for what is to be done after the transaction.
-    fn verify(&self, applied: &Applied, wanted: &Wanted<'_>) -> Result<(), Failure> {
-        let later: BTreeSet<&Key> =
-            applied.steps.iter().filter(|step| step.stage == Stage::After).map(|step| &step.object).collect();
+    fn verify(&self, applied: &Applied, wanted: &Wanted<'_>, pending: &Pending<'_>) -> Result<(), Failure> {
+        let left = pending.made_after();
+        let after = applied.steps.iter().filter(|step| step.stage == Stage::After).map(|step| &step.object);
+        let later: BTreeSet<&Key> = after.chain(&left).collect();
         let open: Vec<String> = deviations(&applied.model, wanted.model, wanted.declared_before)
             .into_iter()
             .filter(|difference| !later.contains(&difference.object))
@@ -500,17 +553,67 @@ struct Applied {
     steps: Vec<Step>,
 }
 
+/// A migration of this deployment made something in a form that the declared files do not want, and to mend it would hurt.
+fn refuse_other_form(
+    before: &Model,
+    planned: &[Step],
+    pending: &Pending<'_>,
+    places: &Places<'_>,
+) -> Result<(), Failure> {
+    let wrong =
+        planned.iter().find(|step| step.safety != stonescriptdb_schema::Safety::Safe && !before.has(&step.object));
+    match wrong {
+        Some(step) if !pending.within.is_empty() => {
+            let failure = Failure::new(
+                ErrorCode::VerificationFailed,
+                format!("a pending migration makes {} in another form than the declared files say", step.object),
+            )
+            .detail(format!("To bring it to the declared form would take: {}", step.sql))
+            .hint("Change the migration or the declared file, so that both say the same.");
+            Err(match places.find(&step.object) {
+                Some(place) => failure.at(&place.path, Some(place.line)),
+                None => failure,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was declared of a table that is renamed now was declared of it under its new name too.
+fn with_renamed(key: Key, renames: &[&Rename]) -> Vec<Key> {
+    let mut keys = vec![key.clone()];
+    for rename in renames {
+        let to = match rename.from.kind {
+            Kind::Table if key == rename.from => rename.to.clone(),
+            Kind::Table if key.table().as_ref() == Some(&rename.from) => {
+                Key { parent: rename.to.name.clone(), ..key.clone() }
+            }
+            Kind::Column if key == rename.from => rename.to.clone(),
+            _ => continue,
+        };
+        keys.push(to);
+    }
+    keys
+}
+
 /// A new enum value that is not committed cannot be used (unsafe_new_enum_value_usage).
 fn cannot_be_tried(failure: &Failure) -> bool {
     failure.sqlstate.as_deref() == Some("55P04")
 }
 
-/// Tables that no bundle declared.
+/// Tables, and columns of the bundle's tables, that no bundle declared.
 fn undeclared(present: &Model, wanted: &Wanted<'_>) -> Vec<String> {
+    let is_strange = |object: &&stonescriptdb_schema::Object| match object.key.kind {
+        Kind::Table => !wanted.model.has(&object.key),
+        Kind::Column => {
+            !wanted.model.has(&object.key) && object.key.table().is_some_and(|table| wanted.model.has(&table))
+        }
+        _ => false,
+    };
     present
-        .of_kind(Kind::Table)
-        .filter(|table| !wanted.model.has(&table.key))
-        .map(|table| format!("the table {} is not the bundle's and was left alone", table.key.name_for_people()))
+        .iter()
+        .filter(is_strange)
+        .map(|object| format!("the {} is not the bundle's and was left alone", object.key))
         .collect()
 }
 

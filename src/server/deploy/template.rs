@@ -98,14 +98,13 @@ impl<'p> Bundles<'p> {
     /// # Errors
     /// As [`Bundles::proved`], and PostgreSQL's own.
     pub(super) async fn create_database(&self, place: usize, database: &str) -> Result<Start, Failure> {
-        let gate = format!("template {}", self.key(place).sha256);
         let mut template = None;
         let mut _pass = None;
         if self.prepared.bundles.get(place).and_then(|bundle| bundle.proved.as_ref()).is_none_or(|p| p.clonable) {
-            let ready =
-                self.ensure_template(place).await.map_err(|failure| self.say_what_is_inherited(place, failure))?;
-            // Nobody may drop it before it is copied.
-            _pass = Some(enter(self.app, &gate, "create").await?);
+            let ensured = self.ensure_template(place).await;
+            let ready;
+            // Nobody may drop it or take it over before it is copied.
+            (ready, _pass) = ensured.map_err(|failure| self.say_what_is_inherited(place, failure))?;
             if self.proved(place).await?.clonable {
                 template = Some(ready);
             }
@@ -121,25 +120,31 @@ impl<'p> Bundles<'p> {
         Ok(start)
     }
 
-    /// Gives the name of the template; builds it if it is not there.
-    async fn ensure_template(&self, place: usize) -> Result<String, Failure> {
+    /// Gives the name of the template, and the pass that keeps others from it; builds it if it is not there.
+    async fn ensure_template(&self, place: usize) -> Result<(String, Option<Pass>), Failure> {
         let _one = self.proving.lock().await;
         let key = self.key(place);
         let pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
         if self.proved.get(place).is_some_and(|cell| !cell.initialized())
             && let Some(database) = self.reuse(place).await?
         {
-            drop(pass);
-            return Ok(database);
+            return Ok((database, Some(pass)));
         }
         let (template, mut building) = begin(self.app.clone(), key, pass).await?;
         if template.is_ready && self.proved.get(place).is_some_and(OnceCell::initialized) {
-            return Ok(template.database);
+            return Ok((template.database, building.pass.take()));
         }
-        let proved = self.prove(place, &template.database).await?;
-        self.seal(place, &template.database, proved).await?;
+        let result = match self.prove(place, &template.database).await {
+            Ok(proved) => self.seal(place, &template.database, proved).await,
+            Err(failure) => Err(failure),
+        };
         building.open = false;
-        Ok(template.database)
+        if let Err(failure) = result {
+            // Before the record of the deployment is closed, which may drop the roles.
+            drop_template(self.app, self.key(place), &template.database).await;
+            return Err(failure);
+        }
+        Ok((template.database, building.pass.take()))
     }
 
     async fn seal(&self, place: usize, database: &str, proved: Proved) -> Result<(), Failure> {
@@ -256,7 +261,8 @@ impl Drop for Building {
 
 async fn drop_template(app: &Arc<App>, key: TemplateKey, database: &str) {
     let hold = app.pool.hold(database).await;
-    let request = ExecutorRequest::Control(ControlRequest::DropTemplate(key));
+    let drop_it = ControlRequest::DropTemplate { key, database: Some(database.to_owned()) };
+    let request = ExecutorRequest::Control(drop_it);
     if let Err(failure) = broker::request::<()>(app, &control_target(app), &request).await {
         app.main.log(format!("a template could not be dropped: {}", failure.message));
     }
@@ -275,7 +281,7 @@ pub(super) fn sweep(app: &Arc<App>, platform: &str) {
         for key in keys {
             let gate = format!("template {}", key.sha256);
             if let Ok(_pass) = enter(&app, &gate, "sweep").await {
-                let request = ExecutorRequest::Control(ControlRequest::DropTemplate(key));
+                let request = ExecutorRequest::Control(ControlRequest::DropTemplate { key, database: None });
                 if let Err(failure) = broker::request::<()>(&app, &control_target(&app), &request).await {
                     app.main.log(format!("a template could not be dropped: {}", failure.message));
                 }

@@ -111,6 +111,9 @@ fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
             return Err(invalid(format!("the field on_error is stop or continue, not \"{}\"", body::shortened(other))));
         }
     };
+    if mode == DeployMode::Register && form.flag("dry_run")? {
+        return Err(invalid("a dry run is asked of /migrate".to_owned()));
+    }
     Ok(DeployOptions {
         force: form.flag("force")?,
         allow: allow.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),

@@ -19,4 +19,4 @@ FROM object o
 LEFT JOIN rights r ON r.acl = o.acl
 -- An extension's comment is its control file's, which differs from server to server.
 LEFT JOIN pg_catalog.pg_description d
-    ON d.classoid = o.class AND d.objoid = o.oid AND d.objsubid = o.attnum AND o.kind <> 'extension'
+    ON d.classoid = o.class AND d.objoid = o.oid AND d.objsubid = o.attnum AND o.kind NOT IN ('extension', 'other')

@@ -28,6 +28,8 @@ struct Table {
     oid: u32,
     schema: String,
     name: String,
+    /// The template's.
+    database: String,
     columns: Vec<Column>,
     /// Columns of each unique index without a predicate, the primary key first.
     keys: Vec<Vec<String>>,
@@ -38,6 +40,7 @@ struct Column {
     name: String,
     data_type: String,
     generated: bool,
+    has_default: bool,
     /// The default's expression, if evaluating it has no effect.
     default: Option<String>,
 }
@@ -149,9 +152,10 @@ fn run_and_roll_back(seeders: &[&Source], tables: &[Table]) -> Result<(Rows, Def
 fn tables() -> Result<Vec<Table>, Failure> {
     json(
         "SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('oid', c.oid::pg_catalog.int8, 'schema', n.nspname,
-                'name', c.relname,
+                'name', c.relname, 'database', pg_catalog.current_database(),
                 'columns', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname,
                                 'data_type', pg_catalog.format_type(a.atttypid, a.atttypmod), 'generated', a.attgenerated <> '',
+                                'has_default', a.atthasdef OR a.attidentity <> '',
                                 'default', CASE WHEN d.oid IS NOT NULL AND a.attgenerated = '' AND NOT EXISTS (
                                         SELECT FROM pg_catalog.regexp_matches(d.adbin::text, ':(?:op)?funcid (\\d+)', 'g') m
                                         JOIN pg_catalog.pg_proc p ON p.oid = m[1]::pg_catalog.oid WHERE p.provolatile = 'v')
@@ -208,8 +212,16 @@ fn seed_table(
         let same = once.len() == again.len() && once.iter().zip(again).all(|(a, b)| a.get(place) == b.get(place));
         let default = column.default.as_ref().and(defaults).and_then(|defaults| defaults.get(place));
         let from_default = default.is_some_and(|default| once.iter().all(|row| row.get(place) == Some(default)));
-        same && !column.generated && (named.contains(&column.name) || !from_default)
+        // The name of the template is not that of a tenant's database.
+        let names_it = |row: &Vec<Option<String>>| {
+            row.get(place).and_then(Option::as_ref).is_some_and(|value| value.contains(&table.database))
+        };
+        same && !once.iter().any(names_it) && !column.generated && (named.contains(&column.name) || !from_default)
     };
+    let is_complete = table.columns.iter().enumerate().all(|(place, column)| {
+        let is_null = || once.iter().all(|row| row.get(place).is_none_or(Option::is_none));
+        is_given(place, column) || column.generated || column.has_default || is_null()
+    });
     let given: Vec<usize> = table
         .columns
         .iter()
@@ -232,7 +244,7 @@ fn seed_table(
     let key = key.filter(is_full);
     let by_key = key.is_some();
     let identity = key.unwrap_or_else(|| (0..columns.len()).collect());
-    SeedTable { schema: table.schema.clone(), name: table.name.clone(), columns, identity, by_key, rows }
+    SeedTable { schema: table.schema.clone(), name: table.name.clone(), columns, identity, by_key, is_complete, rows }
 }
 
 /// The columns that the seeder's INSERTs into a table name.

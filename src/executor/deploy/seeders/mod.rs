@@ -36,6 +36,8 @@ pub(super) struct SeedTable {
     identity: Vec<usize>,
     /// These are a primary key or unique constraint, and none of the values is null.
     by_key: bool,
+    /// What `columns` leaves out comes from defaults: the rows can be made again without the seeder.
+    is_complete: bool,
     /// Each value as text.
     rows: Vec<Vec<Option<String>>>,
 }
@@ -197,7 +199,18 @@ fn look(seeding: &Seeding<'_>, seed: &Seed, report: &mut DeployReport) -> Result
             seed.path,
             table.object().display()
         );
+        if seeding.request.options.seeders == MissingRows::Insert && seeding.request.options.dry_run {
+            report.warnings.push(format!("{message}: they would be inserted"));
+            report.seeder_validations.push(check);
+            continue;
+        }
         if seeding.request.options.seeders == MissingRows::Insert {
+            if !table.is_complete {
+                return Err(Failure::new(ErrorCode::SeederFailed, format!("{message}, and cannot be inserted"))
+                    .detail("The seeder gives values that are different each time, in columns that have no default.")
+                    .hint("Insert them with a migration.")
+                    .at(&seed.path, None));
+            }
             rows::insert(table, &missing)
                 .map_err(|error| crate::error::from_postgres(ErrorCode::SeederFailed, error).at(&seed.path, None))?;
             report.seeders.push(SeederRows {
