@@ -10,6 +10,7 @@
 //! * [`Http`] and [`Answer`] are a client that shows everything, [`Wire`] one connection for requests no client would send.
 //! * [`Files`] makes bundles, [`hostile`] archives that nobody should send.
 //! * [`Platform`] is a registered bundle with shortcuts for the tests.
+//! * [`generator`] makes random schemas, edits of them and rows, and shrinks what fails.
 //! * [`Snapshot`] is all that a deployment may change in a database, as text, to compare before and after.
 //!
 //! Environment: `PG_CONFIG` (which server), `SSDB_TEST_DIR` (where the clusters live, default the system's temporary
@@ -20,6 +21,7 @@ pub mod bundle;
 pub mod catalog;
 pub mod cluster;
 pub mod fixtures;
+pub mod generator;
 pub mod hostile;
 pub mod http;
 pub mod json;

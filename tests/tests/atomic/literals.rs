@@ -91,7 +91,7 @@ fn a_change_inside_a_literal_is_deployed() {
     for (path, from, to) in CHANGES {
         let answer = dry_run(&bundle().edit(path, from, to));
         let steps = answer.array("plan");
-        let shown = to.trim_matches('\'').replace("$q$", "");
+        let shown = to.trim_matches(['\'', '"']).replace("$q$", "");
         if steps.is_empty() || !steps.iter().any(|step| step["sql"].as_str().is_some_and(|sql| sql.contains(&shown))) {
             failures.push(format!("{path}: {from} → {to}: {answer}"));
         }

@@ -25,7 +25,8 @@ CREATE AGGREGATE newavg (sfunc = int4_avg_accum, basetype = int4, stype = _int8,
 CREATE FUNCTION sum3(int8, int8, int8) RETURNS int8 AS 'SELECT $1 + $2 + $3' LANGUAGE sql STRICT IMMUTABLE;
 CREATE AGGREGATE sum2(int8, int8) (sfunc = sum3, stype = int8, initcond = '0');
 CREATE AGGREGATE my_avg(float8) (stype = float8[], sfunc = float8_accum, finalfunc = float8_avg, combinefunc = float8_combine, initcond = '{0,0,0}', parallel = safe);
-CREATE AGGREGATE my_percentile(float8 ORDER BY anyelement) (stype = internal, sfunc = ordered_set_transition, finalfunc = percentile_disc_final, finalfunc_extra = true, finalfunc_modify = read_write);
+CREATE FUNCTION pick(float8[], float8) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT $1[ceil($2 * cardinality($1))]';
+CREATE AGGREGATE my_percentile(float8 ORDER BY float8) (stype = float8[], sfunc = array_append, finalfunc = pick, finalfunc_modify = shareable, initcond = '{}');
 CREATE AGGREGATE my_sum(int4) (stype = int8, sfunc = int4_sum, mstype = int8, msfunc = int4_sum, minvfunc = int4_back);
 CREATE FUNCTION int4_back(int8, int4) RETURNS int8 LANGUAGE sql IMMUTABLE AS 'SELECT $1 - $2';
 CREATE FUNCTION trig_row() RETURNS trigger LANGUAGE plpgsql AS $$
