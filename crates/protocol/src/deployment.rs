@@ -63,7 +63,7 @@ pub enum Start {
 }
 
 /// One deployment of one database.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Serialize, Deserialize, Debug, Clone)]
 pub struct DeployRequest {
     /// The bundle, by the SHA-256 of its bytes.
     pub bundle_sha256: String,

@@ -7,6 +7,7 @@
 //! | `prove`, `proof` | that is done in a template, and everything that deployments need to know of the bundle is kept |
 //! | `reprove` | the same for a bundle of which only bodies of functions are new |
 //! | `catalog` | the model of the database as it is |
+//! | `early` | migrations that cannot wait for it, for one without a transaction comes behind them |
 //! | `transition` | the deployment's transaction: migrations, the plan, seeders, verification, tracking rows |
 //! | `migrations`, `apply`, `others`, `seeders` | its parts |
 //! | `afterwards` | what runs after it |
@@ -19,6 +20,7 @@ mod apply;
 mod build;
 mod catalog;
 mod check;
+mod early;
 mod functions;
 mod locks;
 mod migrations;
@@ -126,7 +128,7 @@ fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployRep
     }
     let mut report = counted(request);
     report.from_fingerprint.clone_from(&request.fingerprint);
-    report.plan_fingerprint = transition::fingerprint_of(&[]);
+    report.plan_fingerprint = validation::fingerprint_of(&[]);
     refuse_other_plan(request, &report)?;
     seeders::run(&seeding, &mut report)?;
     report.verification.passed = true;

@@ -13,8 +13,8 @@ use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
 use super::{
-    Stop, afterwards, apply, catalog, check_deferred, deviations, locks, migrations, only, others, prepare_session,
-    prove, refuse_other_plan, run_statement, spi, tracking, validation,
+    Stop, afterwards, apply, catalog, check_deferred, deviations, early, locks, migrations, only, others,
+    prepare_session, prove, refuse_other_plan, spi, tracking, validation,
 };
 use crate::executor::extensions;
 use crate::postgres::{LastingMemory, subtransaction, transaction};
@@ -42,60 +42,6 @@ struct Transition<'a> {
     values: Values,
 }
 
-/// Runs the pending migrations up to the last one without a transaction that has one with a transaction behind it: files run in the order of
-/// their names. Each is recorded by itself.
-fn run_early(
-    request: &DeployRequest,
-    proof: &Proof,
-    sources: &Sources,
-    report: &mut DeployReport,
-) -> Result<(), Failure> {
-    let pending = transaction(|| {
-        if tracking::state()?.is_none() {
-            return Ok(Vec::new());
-        }
-        migrations::pending(proof, &tracking::applied_migrations()?)
-    })?;
-    let last = pending.iter().rposition(|migration| migration.transactional).unwrap_or(0);
-    let Some(cut) = pending.iter().take(last).rposition(|migration| !migration.transactional) else { return Ok(()) };
-    let early: Vec<&Migration> = pending.into_iter().take(cut + 1).collect();
-    for source in migrations::find(sources, &early)? {
-        if source.transactional {
-            let steps = locks::with_retries(|| {
-                transaction(|| {
-                    prepare_session()?;
-                    let steps = migrations::run(source, Done::Nothing)?;
-                    check_deferred(ErrorCode::MigrationFailed, Some(&source.path))?;
-                    record(proof, source)?;
-                    Ok::<_, Failure>(steps)
-                })
-            })?;
-            report.plan.extend(steps);
-            report.migrations_applied += 1;
-            continue;
-        }
-        transaction(|| {
-            tracking::open(&request.call_role)?;
-            afterwards::note_migration(source, report)
-        })?;
-        afterwards::run(report)?;
-        if report.unfinished {
-            let failure =
-                Failure::new(ErrorCode::MigrationFailed, "a migration without a transaction does not come to its end");
-            return Err(failure
-                .detail(report.warnings.join("; "))
-                .hint("What it did stays. Mend what stops it and deploy again: it goes on where it stopped.")
-                .at(&source.path, None));
-        }
-    }
-    Ok(())
-}
-
-fn record(proof: &Proof, source: &Source) -> Result<(), Failure> {
-    let migration = proof.migrations.iter().find(|migration| migration.file_name == source.file_name);
-    migration.map_or(Ok(()), tracking::write_migration)
-}
-
 /// New enum values, which nobody can use before they are committed.
 enum Values {
     /// Whether there are any is not known yet.
@@ -120,7 +66,7 @@ pub(super) fn run(
     proof: &Proof,
     seeds: &[Seed],
 ) -> Result<DeployReport, Failure> {
-    if request.start == Start::Existing && !request.options.dry_run && transaction(has_unfinished_migration)? {
+    if request.start == Start::Existing && !request.options.dry_run && transaction(early::has_unfinished_migration)? {
         // Its statements come before whatever this bundle wants.
         let mut report = DeployReport::default();
         afterwards::run(&mut report)?;
@@ -141,7 +87,7 @@ pub(super) fn run(
     if request.start == Start::Empty {
         prove::build_from_nothing(&sources, bundle, &request.call_role, &memory)?;
     } else if !request.options.dry_run {
-        run_early(request, proof, &sources, &mut early)?;
+        early::run_early(request, proof, &sources, &mut early)?;
     }
     let mut transition = Transition {
         request,
@@ -159,6 +105,7 @@ pub(super) fn run(
             Ok(report) => break Ok(report),
             Err(Stop::Planned(report)) => return Ok(*report),
             Err(Stop::First(before, mut steps)) => {
+                transition.refuse_other_plan_first()?;
                 for place in 0..steps.len() {
                     let Some(step) = steps.get_mut(place) else { break };
                     let begun = std::time::Instant::now();
@@ -195,15 +142,6 @@ pub(super) fn run(
         }
     }
     Ok(report)
-}
-
-fn has_unfinished_migration() -> Result<bool, Failure> {
-    if tracking::state()?.is_none_or(|state| !state.is_pending) {
-        return Ok(false);
-    }
-    let any =
-        Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM public._stonescriptdb_pending WHERE migration IS NOT NULL)");
-    Ok(any.map_err(spi)? == Some(true))
 }
 
 fn has_pending() -> Result<bool, Failure> {
@@ -338,7 +276,7 @@ impl Transition<'_> {
         }
         let renamed: Vec<&Rename> =
             self.proof.renames.iter().filter(|rename| present.has(&rename.from) && !present.has(&rename.to)).collect();
-        declared_before = declared_before.into_iter().flat_map(|key| with_renamed(key, &renamed)).collect();
+        declared_before = declared_before.into_iter().flat_map(|key| validation::with_renamed(key, &renamed)).collect();
         let wanted = Wanted {
             model: wanted_model,
             declared_before: &declared_before,
@@ -349,7 +287,9 @@ impl Transition<'_> {
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
         let planned = self.plan(&now, &wanted, &pending);
-        refuse_other_form(before, &planned, &pending, &self.places)?;
+        if !pending.within.is_empty() {
+            validation::refuse_other_form(before, &planned, &self.places)?;
+        }
         let is_plain = pending.within.is_empty() && report.extensions_installed == 0;
         if self.request.options.dry_run && is_plain {
             // Nothing has to run to know what would.
@@ -357,7 +297,7 @@ impl Transition<'_> {
             report.plan.extend(planned.iter().map(apply::planned));
             report.plan.extend(pending.planned_after());
             self.count(before, wanted_model, &planned, report);
-            report.plan_fingerprint = fingerprint_of(&report.plan);
+            report.plan_fingerprint = validation::fingerprint_of(&report.plan);
             return Ok(());
         }
         if !self.request.options.dry_run {
@@ -377,7 +317,7 @@ impl Transition<'_> {
         check_deferred(code, only(&ran))?;
         self.verify(&after, &wanted, &pending)?;
         report.verification.passed = true;
-        report.plan_fingerprint = fingerprint_of(&report.plan);
+        report.plan_fingerprint = validation::fingerprint_of(&report.plan);
         refuse_other_plan(self.request, report)?;
         tracking::write_objects(self.proof)?;
         tracking::write_changelog(self.request, report)?;
@@ -386,8 +326,32 @@ impl Transition<'_> {
             &self.proof.model.declared(),
             Some(&self.request.deployment_id),
         )?;
-        report.warnings.extend(undeclared(&after.model, &wanted));
+        report.warnings.extend(validation::undeclared(&after.model, &wanted));
         Ok(())
+    }
+
+    /// With migrations, only trying tells what the plan is: that is done before an enum value is committed for one that is not the approved one.
+    fn refuse_other_plan_first(&self) -> Result<(), Failure> {
+        if self.request.options.plan.is_none() {
+            return Ok(());
+        }
+        let mut request = self.request.clone();
+        let plan = request.options.plan.take();
+        request.options.dry_run = true;
+        let rehearsal = Transition {
+            request: &request,
+            places: Places::of(self.proof),
+            early: DeployReport::default(),
+            values: Values::Unknown,
+            ..*self
+        };
+        match locks::with_retries_of(|| transaction(|| rehearsal.run()), Stop::as_failure) {
+            Err(Stop::Planned(report)) if plan.as_deref() != Some(&report.plan_fingerprint) => {
+                refuse_other_plan(self.request, &report)
+            }
+            Err(Stop::Failed(failure)) => Err(*failure),
+            _ => Ok(()),
+        }
     }
 
     /// What is refused is refused before an enum value is committed, as far as it is known without running the migrations.
@@ -409,7 +373,7 @@ impl Transition<'_> {
         let planned = self.plan(present, &wanted, pending);
         report.plan.extend(planned.iter().filter(|step| step.stage != Stage::Before).map(apply::planned));
         report.plan.extend(pending.planned_after());
-        report.plan_fingerprint = fingerprint_of(&report.plan);
+        report.plan_fingerprint = validation::fingerprint_of(&report.plan);
         refuse_other_plan(self.request, &report)
     }
 
@@ -459,7 +423,7 @@ impl Transition<'_> {
         let done = if self.ahead == Ahead::Everything { Done::Additions } else { Done::Nothing };
         for source in &pending.within {
             report.plan.extend(migrations::run(source, done)?);
-            record(self.proof, source)?;
+            early::record(self.proof, source)?;
             report.migrations_applied += 1;
         }
         // Rows that the migrations made; whatever comes after them may defer again.
@@ -553,77 +517,7 @@ struct Applied {
     steps: Vec<Step>,
 }
 
-/// A migration of this deployment made something in a form that the declared files do not want, and to mend it would hurt.
-fn refuse_other_form(
-    before: &Model,
-    planned: &[Step],
-    pending: &Pending<'_>,
-    places: &Places<'_>,
-) -> Result<(), Failure> {
-    let wrong =
-        planned.iter().find(|step| step.safety != stonescriptdb_schema::Safety::Safe && !before.has(&step.object));
-    match wrong {
-        Some(step) if !pending.within.is_empty() => {
-            let failure = Failure::new(
-                ErrorCode::VerificationFailed,
-                format!("a pending migration makes {} in another form than the declared files say", step.object),
-            )
-            .detail(format!("To bring it to the declared form would take: {}", step.sql))
-            .hint("Change the migration or the declared file, so that both say the same.");
-            Err(match places.find(&step.object) {
-                Some(place) => failure.at(&place.path, Some(place.line)),
-                None => failure,
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What was declared of a table that is renamed now was declared of it under its new name too.
-fn with_renamed(key: Key, renames: &[&Rename]) -> Vec<Key> {
-    let mut keys = vec![key.clone()];
-    for rename in renames {
-        let to = match rename.from.kind {
-            Kind::Table if key == rename.from => rename.to.clone(),
-            Kind::Table if key.table().as_ref() == Some(&rename.from) => {
-                Key { parent: rename.to.name.clone(), ..key.clone() }
-            }
-            Kind::Column if key == rename.from => rename.to.clone(),
-            _ => continue,
-        };
-        keys.push(to);
-    }
-    keys
-}
-
 /// A new enum value that is not committed cannot be used (unsafe_new_enum_value_usage).
 fn cannot_be_tried(failure: &Failure) -> bool {
     failure.sqlstate.as_deref() == Some("55P04")
-}
-
-/// Tables, and columns of the bundle's tables, that no bundle declared.
-fn undeclared(present: &Model, wanted: &Wanted<'_>) -> Vec<String> {
-    let is_strange = |object: &&stonescriptdb_schema::Object| match object.key.kind {
-        Kind::Table => !wanted.model.has(&object.key),
-        Kind::Column => {
-            !wanted.model.has(&object.key) && object.key.table().is_some_and(|table| wanted.model.has(&table))
-        }
-        _ => false,
-    };
-    present
-        .iter()
-        .filter(is_strange)
-        .map(|object| format!("the {} is not the bundle's and was left alone", object.key))
-        .collect()
-}
-
-/// By what a plan is known: its statements, and which of them run in the transaction.
-pub(super) fn fingerprint_of(plan: &[PlannedStep]) -> String {
-    use sha2::Digest;
-    let mut hash = sha2::Sha256::new();
-    for step in plan {
-        hash.update(step.sql.as_bytes());
-        hash.update([0, u8::from(step.transactional)]);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

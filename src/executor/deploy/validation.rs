@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use stonescriptdb_protocol::{Change, DeployRequest, ErrorCode, Failure, Validation};
-use stonescriptdb_schema::{Classified, Safety};
+use stonescriptdb_protocol::{Change, DeployRequest, ErrorCode, Failure, PlannedStep, Validation};
+use stonescriptdb_schema::{Classified, Key, Kind, Model, Rename, Safety, Step, Wanted};
 
 use super::is_allowed;
 use super::proof::Places;
@@ -63,4 +63,68 @@ pub(super) fn refuse(request: &DeployRequest, changes: &[Classified], places: &P
         Some(place) => failure.at(&place.path, Some(place.line)),
         None => failure,
     })
+}
+
+/// A migration of this deployment made something in a form that the declared files do not want, and to mend it would hurt.
+pub(super) fn refuse_other_form(before: &Model, planned: &[Step], places: &Places<'_>) -> Result<(), Failure> {
+    let wrong = planned.iter().find(|step| step.safety != Safety::Safe && !before.has(&step.object));
+    match wrong {
+        Some(step) => {
+            let failure = Failure::new(
+                ErrorCode::VerificationFailed,
+                format!("a pending migration makes {} in another form than the declared files say", step.object),
+            )
+            .detail(format!("To bring it to the declared form would take: {}", step.sql))
+            .hint("Change the migration or the declared file, so that both say the same.");
+            Err(match places.find(&step.object) {
+                Some(place) => failure.at(&place.path, Some(place.line)),
+                None => failure,
+            })
+        }
+        None => Ok(()),
+    }
+}
+
+/// What was declared of a table that is renamed now was declared of it under its new name too.
+pub(super) fn with_renamed(key: Key, renames: &[&Rename]) -> Vec<Key> {
+    let mut keys = vec![key.clone()];
+    for rename in renames {
+        let to = match rename.from.kind {
+            Kind::Table if key == rename.from => rename.to.clone(),
+            Kind::Table if key.table().as_ref() == Some(&rename.from) => {
+                Key { parent: rename.to.name.clone(), ..key.clone() }
+            }
+            Kind::Column if key == rename.from => rename.to.clone(),
+            _ => continue,
+        };
+        keys.push(to);
+    }
+    keys
+}
+
+/// Tables, and columns of the bundle's tables, that no bundle declared.
+pub(super) fn undeclared(present: &Model, wanted: &Wanted<'_>) -> Vec<String> {
+    let is_strange = |object: &&stonescriptdb_schema::Object| match object.key.kind {
+        Kind::Table => !wanted.model.has(&object.key),
+        Kind::Column => {
+            !wanted.model.has(&object.key) && object.key.table().is_some_and(|table| wanted.model.has(&table))
+        }
+        _ => false,
+    };
+    present
+        .iter()
+        .filter(is_strange)
+        .map(|object| format!("the {} is not the bundle's and was left alone", object.key))
+        .collect()
+}
+
+/// By what a plan is known: its statements, and which of them run in the transaction.
+pub(super) fn fingerprint_of(plan: &[PlannedStep]) -> String {
+    use sha2::Digest;
+    let mut hash = sha2::Sha256::new();
+    for step in plan {
+        hash.update(step.sql.as_bytes());
+        hash.update([0, u8::from(step.transactional)]);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

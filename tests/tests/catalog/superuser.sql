@@ -1,5 +1,6 @@
 -- What only a superuser can make, in the same database.
 CREATE EXTENSION pg_trgm SCHEMA public;
+CREATE TYPE public.base;
 CREATE FUNCTION public.shell_in(cstring) RETURNS public.base LANGUAGE internal IMMUTABLE STRICT AS 'int4in';
 CREATE FUNCTION public.shell_out(public.base) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'int4out';
 CREATE TYPE public.base (INPUT = public.shell_in, OUTPUT = public.shell_out, LIKE = int4);

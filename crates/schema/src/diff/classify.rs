@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Wanted;
 use super::compare::alike;
 use super::types::type_change;
-use crate::{Address, Body, Classified, Column, Key, Kind, Model, Object, Safety};
+use crate::{Address, Body, Classified, Column, Key, Kind, Model, Object, Safety, Table};
 
 /// Classification of the change from `before`, the tenant before the deployment, to `wanted`. `now` is the tenant after its pending
 /// migrations ran (equal to `before` if there are none): what it has of the change already, a migration made.
@@ -265,6 +265,13 @@ impl Judge<'_, '_> {
             } else {
                 self.retyped(&mut entry, &old.data_type, &new.data_type, made);
             }
+            if !made && self.is_partitioned_by(key) {
+                // PostgreSQL refuses any other type for it.
+                (entry.safety, entry.allow) = (Safety::Incompatible, Some("modify_column_type".to_owned()));
+                entry.reason =
+                    "the table is partitioned by it: only a migration that makes the table anew can change its type"
+                        .to_owned();
+            }
             self.push(entry);
         }
         if old.not_null != new.not_null {
@@ -296,6 +303,15 @@ impl Judge<'_, '_> {
         }
     }
 
+    /// Whether a column is part of its table's partition key.
+    fn is_partitioned_by(&self, column: &Key) -> bool {
+        let table = column.table().and_then(|table| self.now.get(&table));
+        matches!(
+            table.map(|table| &table.body),
+            Some(Body::Table(Table { partition_key: Some(key), .. })) if mentions(key, &column.name)
+        )
+    }
+
     fn retyped(&self, entry: &mut Classified, from: &str, to: &str, made: bool) {
         let (safety, _) = type_change(from, to);
         entry.safety = safety;
@@ -304,7 +320,15 @@ impl Judge<'_, '_> {
             Safety::Dataloss => {
                 // Whoever makes it, parts of the values are gone.
                 entry.by_migration = false;
-                entry.reason = format!("not every value of {from} fits into {to}");
+                entry.reason = match (from.split(['(', ' ']).next(), to.split(['(', ' ']).next()) {
+                    (Some("timestamp"), Some("timestamp")) if from.contains(" with ") != to.contains(" with ") => {
+                        "which instants the values are depends on the time zone of the session".to_owned()
+                    }
+                    (Some("boolean"), Some("integer")) | (Some("integer"), Some("boolean")) => {
+                        format!("{from} and {to} do not mean the same")
+                    }
+                    _ => format!("not every value of {from} fits into {to}"),
+                };
             }
             Safety::Incompatible if made => {
                 entry.safety = Safety::Safe;
@@ -316,6 +340,14 @@ impl Judge<'_, '_> {
             entry.allow = Some("modify_column_type".to_owned());
         }
     }
+}
+
+/// Whether a column stands in the parentheses of a partition key: `RANGE (lower(a), "B" text_pattern_ops)`.
+fn mentions(partition_key: &str, column: &str) -> bool {
+    let Some((_, inside)) = partition_key.split_once('(') else { return false };
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$');
+    let quoted = format!("\"{}\"", column.replace('"', "\"\""));
+    inside.contains(&quoted) || inside.split(|c| !is_part(c)).any(|word| word == column)
 }
 
 /// `CreateView`, `DropIndex`; None for kinds that are not classified.

@@ -1,6 +1,6 @@
 //! The objects of both states in one graph: what needs what, before and after.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -69,13 +69,16 @@ pub(super) struct Need {
 pub(super) struct Items<'a> {
     pub(super) graph: DiGraph<Item<'a>, Need>,
     index: HashMap<&'a Key, NodeIndex>,
+    /// Columns that go from their table, but not from all of its children; known when the verdicts are.
+    pub(super) alone: HashSet<NodeIndex>,
     /// Bytes of existing tables, those of their partitions and children added.
     bytes: BTreeMap<&'a Key, u64>,
 }
 
 impl<'a> Items<'a> {
     pub(super) fn new(present: &'a Model, wanted: &Wanted<'a>) -> Items<'a> {
-        let mut items = Items { graph: DiGraph::new(), index: HashMap::new(), bytes: bytes(present) };
+        let (graph, index, alone) = (DiGraph::new(), HashMap::new(), HashSet::new());
+        let mut items = Items { graph, index, alone, bytes: bytes(present) };
         let keep = Kept { present, wanted };
         for object in present.iter() {
             let declared = wanted.model.get(&object.key);

@@ -7,6 +7,7 @@
 
 mod classify;
 mod compare;
+mod inherit;
 mod items;
 mod keywords;
 mod operations;
@@ -37,7 +38,8 @@ pub struct Wanted<'a> {
     /// The objects of the bundle.
     pub model: &'a Model,
     /// Keys that the bundle deployed before declared: what of them is not in `model` any more is dropped. Anything else that `model` does
-    /// not know is left alone.
+    /// not know is left alone. Parts of a table that was renamed since are to be given by their new keys too; its constraints and sequences
+    /// are recognised without.
     pub declared_before: &'a BTreeSet<Key>,
     /// Bytes from which on an existing table counts as big: its index builds and constraint validations run after the transaction.
     pub online_bytes: u64,
@@ -46,6 +48,9 @@ pub struct Wanted<'a> {
 /// The statements that lead from `present` to `wanted`, in an order in which they run: those of [`Stage::Before`] first, those of
 /// [`Stage::After`] last. They are to be run with an empty search_path and `check_function_bodies` off, by the role that owns the objects.
 pub fn steps(present: &Model, wanted: &Wanted<'_>) -> Vec<Step> {
+    if compare::is_reached(present, wanted) {
+        return Vec::new();
+    }
     let (present, mut steps) = rename::adopt(present, wanted);
     let present = present.as_ref();
     let mut items = items::Items::new(present, wanted);

@@ -6,7 +6,9 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::inherit;
 use super::items::{Item, Items, Verdict};
+use super::render::options_of;
 use super::sorting;
 use super::sql::names_type_of;
 use crate::{Body, Key, Kind};
@@ -157,7 +159,7 @@ pub(super) fn carrier(items: &Items<'_>, node: NodeIndex) -> Option<NodeIndex> {
     }
     match &before.body {
         Body::Column(column) if !column.is_local => {
-            items.inherited_from(node).filter(|parent| items.graph[*parent].goes())
+            items.inherited_from(node).filter(|parent| items.graph[*parent].goes() && !items.alone.contains(parent))
         }
         Body::Sequence(sequence) if sequence.of_identity && !carries_count(items, node) => container,
         Body::Sequence(sequence) if sequence.of_identity => container,
@@ -214,7 +216,8 @@ fn finishes(items: &Items<'_>, node: NodeIndex) -> bool {
             };
             let joins = match before {
                 Some(Body::Table(before)) => {
-                    after.partition_of.is_some() && before.partition_of != after.partition_of
+                    options_of(before, true) != options_of(after, true)
+                        || after.partition_of.is_some() && before.partition_of != after.partition_of
                         || after.of_type.is_some() && (before.of_type != after.of_type || item.cut)
                         || after.inherits.iter().any(|parent| item.cut || !before.inherits.contains(parent))
                 }
@@ -299,6 +302,9 @@ impl Plan<'_, '_> {
             self.wait(self.of(node, Slot::Cut).filter(|_| items.graph[node].goes()), self.drop(node), Wait::Must);
         }
         self.departures();
+        for ((first, slot), (then, later)) in inherit::waits(items) {
+            self.wait(self.of(first, slot), self.of(then, later), Wait::Must);
+        }
         // Musts first: of two waits between the same operations the first is kept.
         let edges: Vec<_> =
             items.graph.edge_references().map(|edge| (edge.source(), edge.target(), *edge.weight())).collect();

@@ -1,7 +1,7 @@
 //! Renames: those that are asked for, and those that follow from what belongs together.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,8 +63,12 @@ pub fn renames(present: &Model, renames: &[Rename]) -> Vec<Step> {
 /// table has one of the same definition before and after, a sequence if the same column owns it.
 pub(super) fn adopt<'a>(present: &'a Model, wanted: &Wanted<'_>) -> (Cow<'a, Model>, Vec<Step>) {
     let mut gone: BTreeMap<String, Vec<&Object>> = BTreeMap::new();
+    let moved = moved(present, wanted);
     for object in present.iter().filter(|object| !wanted.model.has(&object.key)) {
-        if let Some(identity) = identity(object).filter(|_| wanted.declared_before.contains(&object.key)) {
+        let declared = || {
+            wanted.declared_before.contains(&object.key) || moved.contains(&(object.key.kind, object.key.name.as_str()))
+        };
+        if let Some(identity) = identity(object).filter(|_| declared()) {
             gone.entry(identity).or_default().push(object);
         }
     }
@@ -91,6 +95,14 @@ pub(super) fn adopt<'a>(present: &'a Model, wanted: &Wanted<'_>) -> (Cow<'a, Mod
         object.needs = object.needs.iter().map(new_name).collect();
     }
     (Cow::Owned(Model::from(objects)), steps)
+}
+
+/// Kinds and names of what was declared as part of a table, or in a schema, that is not there any more: the table was renamed meanwhile, and
+/// its parts have other keys than those that were declared.
+fn moved<'a>(present: &Model, wanted: &Wanted<'a>) -> BTreeSet<(Kind, &'a str)> {
+    let is_gone = |key: &Key| !present.has(&key.table().unwrap_or_else(|| key.clone()));
+    let of_kind = wanted.declared_before.iter().filter(|key| matches!(key.kind, Kind::Constraint | Kind::Sequence));
+    of_kind.filter(|key| is_gone(key)).map(|key| (key.kind, key.name.as_str())).collect()
 }
 
 /// What stays of an object when its name changes.

@@ -326,6 +326,28 @@ fn changes_are_classed() {
 }
 
 #[test]
+fn the_type_of_what_a_table_is_partitioned_by_does_not_change() {
+    let of = |data_type: &str| {
+        let mut table = table("t", 0);
+        if let Body::Table(table) = &mut table.body {
+            table.partition_key = Some("RANGE (lower(\"K\"), a)".to_owned());
+        }
+        [table, column("t.a", data_type, |_| {}), column("t.K", data_type, |_| {}), column("t.b", data_type, |_| {})]
+    };
+    let (old, new) = (of("integer"), of("bigint"));
+    let found = classes(&old, &old, &new);
+    assert_eq!(
+        found,
+        [
+            "ModifyColumnType t.K: incompatible modify_column_type",
+            "ModifyColumnType t.a: incompatible modify_column_type",
+            "ModifyColumnType t.b: safe"
+        ]
+    );
+    assert!(classes(&old, &new, &new).iter().all(|found| found.ends_with(": safe by migration")));
+}
+
+#[test]
 fn a_rename_in_a_migration_is_no_loss() {
     let before = [at(table("old", 0), 1, 0), at(column("old.a", "integer", |_| {}), 1, 1)];
     let now = [at(table("new", 0), 1, 0), at(column("new.b", "integer", |_| {}), 1, 1)];
@@ -336,6 +358,75 @@ fn a_rename_in_a_migration_is_no_loss() {
         classes(&before, &again, &again),
         ["CreateTable old: safe by migration", "DropTable old: dataloss drop_table"]
     );
+}
+
+/// Tables of ten objects each, a fifth of them partitions of one.
+fn many(objects: usize) -> Vec<Object> {
+    let mut all = vec![object(Kind::Schema, "public", Body::Schema, &[]), table("parent", 0)];
+    all[1].body = match all[1].body.clone() {
+        Body::Table(table) => Body::Table(Table { partition_key: Some("LIST (c0)".to_owned()), ..table }),
+        other => other,
+    };
+    all.extend((0..7).map(|c| column(&format!("parent.c{c}"), "integer", |_| {})));
+    for n in 0..objects / 10 {
+        let t = format!("t{n}");
+        let mut own = table(&t, 0);
+        if let (Body::Table(table), 0) = (&mut own.body, n % 5) {
+            let (of, bound) = (key(Kind::Table, "parent"), format!("FOR VALUES IN ({n})"));
+            table.partition_of = Some(crate::Partition { of, bound });
+        }
+        all.push(own);
+        all.extend((0..7).map(|c| column(&format!("{t}.c{c}"), "integer", |_| {})));
+        let on = key(Kind::Column, &format!("{t}.c0"));
+        all.push(view(&format!("v{n}"), "SELECT 1", &[("a", "integer")], &[on]));
+        let switch = Switch { definition: "CREATE TRIGGER".to_owned(), enabled: "O".to_owned() };
+        all.push(object(Kind::Trigger, &format!("{t}.x"), Body::Trigger(switch), &[]));
+    }
+    all
+}
+
+/// How long each takes: there already, from nothing, to nothing, everything changed, differences, classes.
+fn durations(objects: usize) -> Vec<(&'static str, Duration)> {
+    let old = many(objects);
+    let mut new = old.clone();
+    for object in &mut new {
+        match &mut object.body {
+            Body::Column(column) if object.key.name == "c1" => column.data_type = "bigint".to_owned(),
+            Body::Table(Table { partition_of: Some(partition), .. }) => partition.bound.push('x'),
+            _ => object.comment = Some("new".to_owned()),
+        }
+    }
+    new.retain(|object| object.key.name != "c2");
+    let (old, new, none) = (model(&old), model(&new), Model::default());
+    let (declared_before, nothing) = (old.declared(), BTreeSet::new());
+    let wanted = |model, declared_before| Wanted { model, declared_before, online_bytes: 0 };
+    let timed = |what: &'static str, run: &dyn Fn() -> usize| {
+        let start = Instant::now();
+        let _ = run();
+        (what, start.elapsed())
+    };
+    vec![
+        timed("equal", &|| steps(&old, &wanted(&old, &declared_before)).len()),
+        timed("created", &|| steps(&none, &wanted(&old, &nothing)).len()),
+        timed("dropped", &|| steps(&old, &wanted(&none, &declared_before)).len()),
+        timed("changed", &|| steps(&old, &wanted(&new, &declared_before)).len()),
+        timed("differences of equals", &|| differences(&old, &old).len()),
+        timed("differences", &|| differences(&old, &new).len()),
+        timed("classes of equals", &|| classify(&old, &old, &wanted(&old, &declared_before)).len()),
+        timed("classes", &|| classify(&old, &old, &wanted(&new, &declared_before)).len()),
+    ]
+}
+
+/// `cargo test --release -p stonescriptdb-schema how_long -- --ignored --nocapture`
+#[test]
+#[ignore = "measures; run it with --release"]
+fn how_long_it_takes() {
+    for objects in [2_000, 20_000] {
+        for (what, duration) in durations(objects) {
+            println!("{objects} {what}: {duration:?}");
+            assert!(duration < Duration::from_secs(if what.contains("equal") { 1 } else { 5 }), "{what}: {duration:?}");
+        }
+    }
 }
 
 #[test]

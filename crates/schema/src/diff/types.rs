@@ -139,17 +139,15 @@ fn of_types(from: &Type, to: &Type) -> (Safety, bool) {
             if fits { SAFE } else { LOSS }
         }
         ("real" | "double precision", "numeric" | "smallint" | "integer" | "bigint") => LOSS,
-        ("boolean", "integer") => SAFE,
-        ("integer", "boolean") => LOSS,
+        // What 0 and 1 mean, and whether there are others, no type says.
+        ("boolean", "integer") | ("integer", "boolean") => LOSS,
         // Blanks at the end.
         ("text" | "character varying" | "name", "character") => LOSS,
         ("text" | "character varying" | "character", "name") => LOSS,
         ("date", "timestamp without time zone" | "timestamp with time zone") => SAFE,
-        // As many instants as there are; in which zone, says the session.
+        // Which instants they are depends on the time zone of the session that changes the type.
         ("timestamp without time zone", "timestamp with time zone")
-        | ("timestamp with time zone", "timestamp without time zone") => {
-            if widens(Some(from.limit.unwrap_or(6)), Some(to.limit.unwrap_or(6))) { SAFE } else { LOSS }
-        }
+        | ("timestamp with time zone", "timestamp without time zone") => LOSS,
         ("timestamp without time zone" | "timestamp with time zone", "date") => LOSS,
         ("timestamp without time zone" | "timestamp with time zone", "time without time zone") => LOSS,
         ("timestamp with time zone", "time with time zone") | ("time with time zone", "time without time zone") => LOSS,
@@ -326,12 +324,14 @@ mod tests {
             ("integer", "character varying(5)", Dataloss, true),
             ("timestamp(3) without time zone", "timestamp without time zone", Safe, false),
             ("timestamp without time zone", "timestamp(0) without time zone", Dataloss, true),
-            ("timestamp without time zone", "timestamp with time zone", Safe, true),
+            ("timestamp without time zone", "timestamp with time zone", Dataloss, true),
+            ("timestamp with time zone", "timestamp(3) without time zone", Dataloss, true),
+            ("integer", "boolean", Dataloss, true),
             ("timestamp with time zone", "date", Dataloss, true),
             ("date", "timestamp with time zone", Safe, true),
             ("json", "jsonb", Safe, true),
             ("text", "jsonb", Incompatible, true),
-            ("boolean", "integer", Safe, true),
+            ("boolean", "integer", Dataloss, true),
             ("boolean", "bigint", Incompatible, true),
             ("bit(3)", "bit(4)", Dataloss, true),
             ("bit varying(3)", "bit varying(4)", Safe, false),

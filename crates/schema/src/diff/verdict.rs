@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use petgraph::graph::NodeIndex;
 
 use super::compare::{alike, is_same_statistics};
+use super::inherit;
 use super::items::{Items, Verdict};
 use super::sql::names_type_of;
 use crate::{Body, ConstraintType, Kind, Object, Routine, RoutineKind, View};
@@ -40,6 +41,9 @@ pub(super) fn decide(items: &mut Items<'_>) {
             open.push_back((node, Event::Reshaped));
         }
     }
+    for node in inherit::replaced(items) {
+        open.extend(replace(items, node).map(|event| (node, event)));
+    }
     while let Some((node, event)) = open.pop_front() {
         for dependent in items.dependents(node) {
             if let Some(event) = react(items, dependent, node, event) {
@@ -47,6 +51,7 @@ pub(super) fn decide(items: &mut Items<'_>) {
             }
         }
     }
+    items.alone = inherit::dropped_alone(items);
 }
 
 /// The verdict on an object that is in both states; whether it is a column of another type.

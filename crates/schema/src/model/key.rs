@@ -66,7 +66,7 @@ impl Kind {
 /// | kind | schema | parent | name | arguments |
 /// |---|---|---|---|---|
 /// | Extension, Schema | | | name | |
-/// | DefaultPrivileges | schema, or empty for all | the role | object type (`r`, `S`, `f`, `T`, `n`) | |
+/// | DefaultPrivileges | schema, or empty for all | | the role | object type (`r`, `S`, `f`, `T`, `n`) |
 /// | Column, Constraint (of a table), Trigger, Rule, Policy | its table's | the table or view | name | |
 /// | Routine | schema | | name | input types, as format_type writes them, separated by `, ` |
 /// | Other | schema, if any | | identity of pg_identify_object | its type (`operator`, `cast`, …) |

@@ -140,6 +140,8 @@ impl Writer<'_, '_> {
                 }
             }
             (now.data_type, now.collation) = (after.data_type.clone(), after.collation.clone());
+            // TYPE sets both back to what the new type has by itself.
+            (now.storage, now.compression) = (None, None);
         }
         if let Some(parent) = parent
             && let (Some(Object { body: Body::Column(old), .. }), Some(Object { body: Body::Column(new), .. })) =

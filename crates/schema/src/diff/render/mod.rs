@@ -17,6 +17,8 @@ use super::operations::{Operation, Slot, by_text};
 use super::sql::{clause, ident, literal, owner_name};
 use crate::{Body, Hazard, Key, Kind, Model, Object, Safety, Stage, Step};
 
+pub(super) use table::options_of;
+
 /// A statement without anything special about it.
 pub(super) fn plain(key: &Key, sql: String) -> Step {
     Step {
@@ -84,7 +86,7 @@ impl<'a, 'b> Writer<'a, 'b> {
                 let stage = steps.last().map_or(Stage::Within, |step| step.stage);
                 let stage = if item.key.kind == Kind::Enum { Stage::Within } else { stage };
                 let mut rest: Vec<Step> = self.comment(item, created).into_iter().collect();
-                rest.extend(self.privileges(item, created));
+                rest.extend(self.privileges(node, item, created));
                 steps.extend(rest.into_iter().map(|step| Step { stage, ..step }));
                 if created && item.key.kind == Kind::Table {
                     steps.extend(self.columns_of_created(node));
@@ -138,14 +140,15 @@ impl<'a, 'b> Writer<'a, 'b> {
             vec![Step { safety: Safety::Dataloss, hazards, ..plain(key, sql) }]
         };
         match &before.body {
-            Body::DefaultPrivileges(_) => self.privileges(item, false),
+            Body::DefaultPrivileges(_) => self.privileges(node, item, false),
             Body::Enum(_) | Body::Composite { .. } | Body::Domain(_) | Body::Range(_) => self.drop_type(node, item),
             Body::Sequence(_) => self.drop_sequence(node, item),
             Body::Table(_) => clause(before)
                 .map(|name| lost(format!("DROP {name}"), self.items.bytes_before(key)))
                 .unwrap_or_default(),
             Body::Column(column) => {
-                let sql = format!("ALTER TABLE {} DROP COLUMN {}", owner_name(key), ident(&key.name));
+                let only = if self.items.alone.contains(&node) { "ONLY " } else { "" };
+                let sql = format!("ALTER TABLE {only}{} DROP COLUMN {}", owner_name(key), ident(&key.name));
                 // A generated column's values are made again from the others.
                 if column.generated.is_some() {
                     vec![plain(key, sql)]

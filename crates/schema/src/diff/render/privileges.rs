@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use petgraph::graph::NodeIndex;
+
 use super::super::items::{Item, Verdict};
 use super::super::sql::{ident, list, name, owner_name, role};
 use super::{Writer, plain};
@@ -34,7 +36,7 @@ fn kind_of_defaults(object_type: &str) -> Kind {
 
 /// The role and the object type of default privileges.
 fn defaults_of(key: &Key) -> (&str, &str) {
-    if key.parent.is_empty() { (&key.name, &key.arguments) } else { (&key.parent, &key.name) }
+    (&key.name, &key.arguments)
 }
 
 /// What PUBLIC may without anybody having said so.
@@ -72,7 +74,7 @@ pub(super) fn owner<'a>(present: &'a Model, wanted: &'a Model) -> Option<&'a str
 
 impl Writer<'_, '_> {
     /// GRANT and REVOKE, as far as the rights differ from those that the object has.
-    pub(super) fn privileges(&self, item: &Item<'_>, created: bool) -> Vec<Step> {
+    pub(super) fn privileges(&self, node: NodeIndex, item: &Item<'_>, created: bool) -> Vec<Step> {
         let key = item.key;
         if key.kind == Kind::DefaultPrivileges {
             return self.default_privileges(item);
@@ -92,14 +94,47 @@ impl Writer<'_, '_> {
         };
         let wanted: BTreeSet<&Grant> = after.grants.iter().collect();
         let column = (key.kind == Kind::Column).then(|| ident(&key.name));
-        let statements = if created {
+        let mut statements = if created {
             let initial = self.initial(key, after);
             change(&initial.iter().collect(), &wanted, &target, column.as_deref())
         } else {
             let before: BTreeSet<&Grant> = item.before.map(|before| before.grants.iter().collect()).unwrap_or_default();
             change(&before, &wanted, &target, column.as_deref())
         };
+        if let Some(before) = item.before.filter(|_| !created && key.kind == Kind::Table) {
+            statements.extend(self.rights_of_columns(node, &before.grants, &after.grants, &target));
+        }
         statements.into_iter().map(|sql| plain(key, sql)).collect()
+    }
+
+    /// The rights on single columns that a REVOKE on their table takes along, given again: those that a column had and keeps. What else
+    /// is to become of a column's rights comes after the table's.
+    fn rights_of_columns(&self, table: NodeIndex, before: &[Grant], after: &[Grant], target: &str) -> Vec<String> {
+        let find = |grants: &[Grant], grant: &Grant| {
+            let same = |other: &&Grant| other.grantee == grant.grantee && other.privilege == grant.privilege;
+            grants.iter().find(same).map(|grant| grant.grantable)
+        };
+        // The weaker of the two: none, without the option, with it.
+        let revoked = |grant: &Grant| find(before, grant).is_some_and(|had| find(after, grant) < Some(had));
+        let mut statements = Vec::new();
+        if !before.iter().any(revoked) {
+            return statements;
+        }
+        for column in self.columns(table) {
+            let column = &self.items.graph[column];
+            let (Some(had), Some(has)) = (column.before.filter(|_| !column.comes()), column.after) else { continue };
+            let lost: BTreeSet<&Grant> = had.grants.iter().filter(|grant| revoked(grant)).collect();
+            let kept: Vec<Grant> = lost
+                .into_iter()
+                .filter_map(|grant| {
+                    let grantable = find(&has.grants, grant)? && grant.grantable;
+                    Some(Grant { grantable, ..grant.clone() })
+                })
+                .collect();
+            let kept: BTreeSet<&Grant> = kept.iter().collect();
+            statements.extend(change(&BTreeSet::new(), &kept, target, Some(&ident(&column.key.name))));
+        }
+        statements
     }
 
     /// The rights on an object when it has just been created.

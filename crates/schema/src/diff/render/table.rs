@@ -3,6 +3,7 @@
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
+use super::super::inherit::{to_be_added, to_be_dropped};
 use super::super::items::{Item, Items};
 use super::super::operations::default_waits;
 use super::super::sql::{ident, list, name};
@@ -48,7 +49,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     /// The columns that a table is to have, in order.
-    fn columns(&self, table: NodeIndex) -> Vec<NodeIndex> {
+    pub(super) fn columns(&self, table: NodeIndex) -> Vec<NodeIndex> {
         let graph = &self.items.graph;
         let (key, incoming) = (graph[table].key, petgraph::Direction::Incoming);
         let mut columns: Vec<NodeIndex> = graph
@@ -77,7 +78,7 @@ impl<'a> Writer<'a, '_> {
             };
             steps.extend(self.settings(item.key, &made, after, deferred));
             steps.extend(self.comment(item, true));
-            steps.extend(self.privileges(item, true));
+            steps.extend(self.privileges(node, item, true));
         }
         steps
     }
@@ -123,7 +124,9 @@ impl<'a> Writer<'a, '_> {
             let method = after.access_method.as_deref().unwrap_or("heap");
             steps.push(rewriting(alter(&format!("SET ACCESS METHOD {}", ident(method)))));
         }
-        steps.extend(change_options(&before.options, &after.options).iter().map(|action| alter(action)));
+        // Those of the TOAST table can only be set when there is one, which a column may bring: see `finish_table`.
+        let (old, new) = (options_of(before, false), options_of(after, false));
+        steps.extend(change_options(&old, &new).iter().map(|action| alter(action)));
         steps.extend(self.identity_and_security(key, Some(before), after));
         steps
     }
@@ -148,7 +151,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     /// Leaves parents and types that it is not to have any more, or not in that place, or that change.
-    pub(super) fn cut_table(&self, _: NodeIndex, item: &Item<'_>, before: &Table) -> Vec<Step> {
+    pub(super) fn cut_table(&self, node: NodeIndex, item: &Item<'_>, before: &Table) -> Vec<Step> {
         let key = item.key;
         let Some(Object { body: Body::Table(after), .. }) = item.after else { return Vec::new() };
         let mut steps = Vec::new();
@@ -162,11 +165,16 @@ impl<'a> Writer<'a, '_> {
         for parent in before.inherits.iter().filter(|parent| item.cut || !after.inherits.contains(parent)) {
             steps.push(plain(key, format!("ALTER TABLE {} NO INHERIT {}", name(key), name(parent))));
         }
+        let checks = to_be_dropped(self.items, node);
+        steps.extend(checks.into_iter().map(|check| {
+            let sql = format!("ALTER TABLE {} DROP CONSTRAINT {}", name(key), ident(check));
+            plain(key, sql)
+        }));
         steps
     }
 
     /// Joins the parents and types that it left or did not have, and names the index of its replica identity.
-    pub(super) fn finish_table(&self, _: NodeIndex, item: &Item<'_>, after: &Table) -> Vec<Step> {
+    pub(super) fn finish_table(&self, node: NodeIndex, item: &Item<'_>, after: &Table) -> Vec<Step> {
         let key = item.key;
         let mut steps = Vec::new();
         let before = match item.before.filter(|_| !item.comes()).map(|object| &object.body) {
@@ -174,6 +182,13 @@ impl<'a> Writer<'a, '_> {
             _ => None,
         };
         if let Some(before) = before {
+            for (check, body) in to_be_added(self.items, node) {
+                let unchecked = if body.validated { "" } else { " NOT VALID" };
+                let add = format!("ADD CONSTRAINT {} {}{unchecked}", ident(check), body.definition);
+                let hazards: &[Hazard] = if body.validated { &[Hazard::ScansTable, Hazard::StrongLock] } else { &[] };
+                let step = plain(key, format!("ALTER TABLE {} {add}", name(key)));
+                steps.push(Step { hazards: self.on_rows(key, hazards), ..step });
+            }
             if let Some(partition) =
                 after.partition_of.as_ref().filter(|new| before.partition_of.as_ref() != Some(*new))
             {
@@ -188,6 +203,10 @@ impl<'a> Writer<'a, '_> {
             for parent in after.inherits.iter().filter(|parent| item.cut || !before.inherits.contains(parent)) {
                 steps.push(plain(key, format!("ALTER TABLE {} INHERIT {}", name(key), name(parent))));
             }
+        }
+        if let Some(before) = before {
+            let actions = change_options(&options_of(before, true), &options_of(after, true));
+            steps.extend(actions.iter().map(|action| plain(key, format!("ALTER TABLE {} {action}", name(key)))));
         }
         let identity = before.map_or("default", |before| before.replica_identity.as_str());
         if let Some(index) =
@@ -204,4 +223,9 @@ impl<'a> Writer<'a, '_> {
         let items: &Items<'a> = self.items;
         items.inherited_from(column).map(|parent| &items.graph[parent])
     }
+}
+
+/// The options of a table's TOAST table, or of the table itself.
+pub(in super::super) fn options_of(table: &Table, toast: bool) -> Vec<String> {
+    table.options.iter().filter(|option| option.starts_with("toast.") == toast).cloned().collect()
 }

@@ -1,0 +1,163 @@
+--- a range of another subtype
+CREATE TYPE r AS RANGE (subtype = time);
+CREATE TABLE t (c r, m r_multirange);
+-- new
+CREATE TYPE r AS RANGE (subtype = float8);
+CREATE TABLE t (c r, m r_multirange);
+--- a right on the table goes, the one on its column stays
+CREATE TABLE t (c int, d int, e int);
+GRANT SELECT (c), INSERT (c) ON t TO PUBLIC;
+GRANT SELECT (d), INSERT (e) ON t TO api WITH GRANT OPTION;
+GRANT ALL ON t TO PUBLIC;
+GRANT SELECT ON t TO api WITH GRANT OPTION;
+CREATE TABLE u (c int);
+GRANT UPDATE ON u TO api WITH GRANT OPTION;
+GRANT UPDATE (c) ON u TO api WITH GRANT OPTION;
+-- by hand
+ALTER TABLE t ADD mine int;
+GRANT SELECT (mine) ON t TO PUBLIC;
+-- new
+CREATE TABLE t (c int, d int, e bigint, f int);
+GRANT SELECT (c), INSERT (c), SELECT (f) ON t TO PUBLIC;
+GRANT SELECT (d), INSERT (e) ON t TO api WITH GRANT OPTION;
+CREATE TABLE u (c int);
+GRANT UPDATE ON u TO api;
+GRANT UPDATE (c) ON u TO api WITH GRANT OPTION;
+--- options of a TOAST table that a column brings
+CREATE TABLE t (c varchar(10)) WITH (toast.autovacuum_enabled=false, fillfactor=50);
+CREATE TABLE u (c varchar(10));
+-- rows
+INSERT INTO t VALUES (NULL);
+-- new
+CREATE TABLE t (c int8range, d text) WITH (toast.autovacuum_enabled=false, fillfactor=60);
+CREATE TABLE u (c text, e text) WITH (toast.autovacuum_enabled=false);
+--- a partition with other bounds and another column
+CREATE TABLE p (a int) PARTITION BY HASH (a);
+CREATE TABLE c PARTITION OF p FOR VALUES WITH (MODULUS 8, REMAINDER 3);
+-- new
+CREATE TABLE p (a int, b int8range) PARTITION BY HASH (a);
+CREATE TABLE c PARTITION OF p FOR VALUES WITH (MODULUS 8, REMAINDER 6);
+--- a partition with other bounds and everything else changed
+CREATE TABLE p (a int, gone int, k int, n int, s text DEFAULT 'x', g int GENERATED ALWAYS AS (a + 1) STORED,
+    CONSTRAINT old CHECK (a > 0)) PARTITION BY LIST (a);
+CREATE TABLE c PARTITION OF p FOR VALUES IN (1, 2);
+CREATE TABLE d PARTITION OF p FOR VALUES IN (3);
+-- rows
+INSERT INTO p (a, gone, k, n) VALUES (1, 2, 3, 4), (3, 4, 5, 6);
+-- new
+CREATE TABLE p (a int, k bigint NOT NULL, n text, s text DEFAULT 'y', g int GENERATED ALWAYS AS (a + 2) STORED,
+    b text NOT NULL DEFAULT 'b', CONSTRAINT new CHECK (a > 0 AND k > 0)) PARTITION BY LIST (a);
+CREATE TABLE c PARTITION OF p FOR VALUES IN (1, 4);
+CREATE TABLE d PARTITION OF p FOR VALUES IN (3);
+-- check SELECT string_agg(a || '/' || k || '/' || n || '/' || g || '/' || b, ' ' ORDER BY a) FROM p = 1/3/4/3/b 3/5/6/5/b
+--- a partitioned partition with other bounds
+CREATE TABLE p (a int, b int, k int) PARTITION BY RANGE (a);
+CREATE TABLE q PARTITION OF p FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (b);
+CREATE TABLE c PARTITION OF q FOR VALUES FROM (0) TO (10);
+-- rows
+INSERT INTO p VALUES (1, 2, 3);
+-- new
+CREATE TABLE p (a int, b int, k bigint NOT NULL, n int, CHECK (k > 0)) PARTITION BY RANGE (a);
+CREATE TABLE q PARTITION OF p FOR VALUES FROM (0) TO (20) PARTITION BY RANGE (b);
+CREATE TABLE c PARTITION OF q FOR VALUES FROM (0) TO (20);
+-- check SELECT p::text FROM p = (1,2,3,)
+--- a partition with other bounds without the key
+CREATE TABLE p (a int, PRIMARY KEY (a)) PARTITION BY RANGE (a);
+CREATE TABLE c PARTITION OF p FOR VALUES FROM (0) TO (10);
+-- rows
+INSERT INTO p VALUES (1);
+-- new
+CREATE TABLE p (a int) PARTITION BY RANGE (a);
+CREATE TABLE c PARTITION OF p FOR VALUES FROM (0) TO (20);
+--- a partition of another table
+CREATE TABLE p (a int, b int) PARTITION BY RANGE (a);
+CREATE TABLE q (a int) PARTITION BY RANGE (a);
+CREATE TABLE c PARTITION OF p FOR VALUES FROM (0) TO (10);
+-- rows
+INSERT INTO p VALUES (1);
+-- new
+CREATE TABLE p (a int, b bigint) PARTITION BY RANGE (a);
+CREATE TABLE q (a int NOT NULL, x text, CHECK (a > 0), PRIMARY KEY (a)) PARTITION BY RANGE (a);
+CREATE INDEX q_x ON q (x);
+CREATE TABLE c PARTITION OF q FOR VALUES FROM (0) TO (20);
+-- check SELECT count(*) FROM q = 1
+--- a typed table becomes a partition of a table with a check
+CREATE TYPE ct AS (x bigint);
+CREATE TABLE c OF ct;
+-- new
+CREATE TABLE p (a int, CHECK (a > 0)) PARTITION BY LIST (a);
+CREATE TABLE c PARTITION OF p DEFAULT;
+--- plain tables become children of tables with checks
+CREATE TABLE c (a int, k text);
+CREATE TABLE d (a int);
+CREATE TABLE g (a int);
+-- rows
+INSERT INTO c VALUES (1, 'x');
+INSERT INTO d VALUES (1);
+-- new
+CREATE TABLE p (a int NOT NULL, CHECK (a > 0), CONSTRAINT own CHECK (a > 1) NO INHERIT) ;
+CREATE TABLE c (k text) INHERITS (p);
+CREATE TABLE q (a int, CHECK (a > 0)) PARTITION BY LIST (a);
+CREATE TABLE d PARTITION OF q DEFAULT;
+CREATE TABLE g () INHERITS (c);
+-- check SELECT count(*) FROM p = 1
+--- a child that leaves keeps a column that its parent loses
+CREATE TABLE p (a int, x int);
+CREATE TABLE c (k boolean) INHERITS (p);
+CREATE TABLE e (k boolean) INHERITS (p);
+-- rows
+INSERT INTO c VALUES (7, 8, true);
+INSERT INTO e VALUES (7, 8, true);
+-- new
+CREATE TABLE p (b boolean);
+CREATE TABLE c (a int, k boolean);
+CREATE TABLE e (k boolean);
+-- check SELECT a FROM c = 7
+--- a child stays and keeps a column that its parent loses
+CREATE TABLE p (a int, x int);
+CREATE TABLE c (k boolean) INHERITS (p);
+CREATE TABLE g () INHERITS (c);
+-- rows
+INSERT INTO c VALUES (7, 8, true);
+INSERT INTO g VALUES (9, 8, true);
+-- new
+CREATE TABLE p (x int);
+CREATE TABLE c (a int, k boolean) INHERITS (p);
+CREATE TABLE g () INHERITS (c);
+-- check SELECT string_agg(a::text, ',' ORDER BY a) FROM c = 7,9
+--- a child whose parent goes keeps the columns
+CREATE TABLE p (a int);
+CREATE TABLE c (k boolean) INHERITS (p);
+-- rows
+INSERT INTO c VALUES (7, true);
+-- new
+CREATE TABLE c (a int, k boolean);
+-- check SELECT a FROM c = 7
+--- an index of the parent beside one of a partition
+CREATE TABLE p (a int) PARTITION BY RANGE (a);
+CREATE TABLE c PARTITION OF p FOR VALUES FROM (500) TO (600);
+CREATE INDEX c_i ON c USING hash (a);
+-- new
+CREATE TABLE p (a int) PARTITION BY RANGE (a);
+CREATE INDEX p_i ON p USING hash (a);
+CREATE TABLE c PARTITION OF p FOR VALUES FROM (500) TO (600);
+CREATE INDEX c_i ON c USING hash (a);
+--- statistics of columns that come again
+CREATE TABLE t (x int, y int);
+CREATE STATISTICS s ON x, y FROM t;
+-- new
+CREATE TABLE t (y int, x int GENERATED ALWAYS AS (1) STORED);
+CREATE STATISTICS s ON x, y FROM t;
+--- rights of another kind by default
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO api;
+-- new
+CREATE SCHEMA s;
+ALTER DEFAULT PRIVILEGES IN SCHEMA s GRANT SELECT ON TABLES TO api;
+ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO api;
+CREATE TABLE s.t (a int);
+--- storage and compression of a column of another type
+CREATE TABLE t (c varchar(255), d text COMPRESSION pglz, e varchar(9));
+ALTER TABLE t ALTER c SET STORAGE EXTERNAL, ALTER d SET STORAGE MAIN, ALTER e SET STORAGE MAIN, ALTER e SET COMPRESSION pglz;
+-- new
+CREATE TABLE t (c money, d varchar(10) COMPRESSION pglz, e text);
+ALTER TABLE t ALTER d SET STORAGE MAIN, ALTER e SET STORAGE MAIN;
