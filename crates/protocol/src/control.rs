@@ -17,6 +17,7 @@ pub struct Asked {
 
 /// Work in the control database, done by a control executor as superuser. It never runs a platform's SQL.
 #[derive(Serialize, Deserialize, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of them is alive at a time")]
 pub enum ControlRequest {
     /// The platform that a bundle's manifest names. Answer: `Option<String>`.
     Identify {

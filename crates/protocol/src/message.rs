@@ -34,6 +34,7 @@ pub type RowsHeader = u64;
 
 /// Everything but a call that an executor can be asked to do.
 #[derive(Serialize, Deserialize, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of them is alive at a time")]
 pub enum ExecutorRequest {
     /// Bring the connected database to a bundle's state. Answer: [`DeployAnswer`].
     Deploy(DeployRequest),

@@ -162,15 +162,10 @@ fn run_one(sql: &str) -> Result<(), PgError> {
         let script = Script::parse(sql).map_err(|error: ScriptError| error.error)?;
         for statement in &script.statements {
             let index = script.index_built_concurrently(statement);
-            if let Some(index) = &index {
-                if let Some(leftover) = transaction(|| unfinished_index(index))? {
-                    let drop = Script::parse(&format!("DROP INDEX CONCURRENTLY {leftover}"))
-                        .map_err(|error: ScriptError| error.error)?;
-                    for statement in &drop.statements {
-                        drop.run_at_top_level(statement, settings::deploy_statement_timeout_ms())
-                            .map_err(|error| error.error)?;
-                    }
-                }
+            if let Some(index) = &index
+                && let Some(leftover) = transaction(|| unfinished_index(index))?
+            {
+                run_one(&format!("DROP INDEX CONCURRENTLY {leftover}"))?;
             }
             match script.run_at_top_level(statement, settings::deploy_statement_timeout_ms()) {
                 Err(error) if error.error.sqlstate == "42P07" && index.is_some() => {}

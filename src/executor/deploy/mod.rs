@@ -144,7 +144,7 @@ fn clone_of_template(request: &DeployRequest, seeds: &[Seed]) -> Result<DeployRe
     transaction(|| {
         prepare_session()?;
         let state = tracking::state()?;
-        if !state.is_some_and(|state| state.bundle_sha256 == request.bundle_sha256) {
+        if state.is_none_or(|state| state.bundle_sha256 != request.bundle_sha256) {
             return Err(Failure::internal("a copy of a template is not in the state of its bundle"));
         }
         let mut report = counted(request);

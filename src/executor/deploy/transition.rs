@@ -498,10 +498,13 @@ impl Transition<'_> {
     }
 
     fn count(&self, before: &Model, wanted: &Model, done: &[Step], report: &mut DeployReport) {
-        let is_new = |key: &&Key| !before.has(key);
-        let new = |kind: Kind| wanted.of_kind(kind).map(|object| &object.key).filter(is_new).count() as u32;
-        report.tables_created = new(Kind::Table);
-        report.types_deployed = [Kind::Enum, Kind::Composite, Kind::Domain, Kind::Range].into_iter().map(new).sum();
+        for object in wanted.iter().filter(|object| !before.has(&object.key)) {
+            match object.key.kind {
+                Kind::Table => report.tables_created += 1,
+                Kind::Enum | Kind::Composite | Kind::Domain | Kind::Range => report.types_deployed += 1,
+                _ => {}
+            }
+        }
         let routines: BTreeSet<&Key> =
             done.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
         report.functions_updated = routines.len() as u32;

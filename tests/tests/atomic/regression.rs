@@ -1,5 +1,7 @@
 //! A schema in the manner of PostgreSQL's own regression suite, one object of every sort: registered, compared with itself, made by a plan.
 
+mod suite;
+
 use acceptance::{Cluster, Files, Platform, shared, sql};
 
 use crate::world::assert_nothing_to_do;

@@ -4,9 +4,12 @@ use acceptance::{Files, shared, sql};
 
 use crate::world::{World, grown};
 
+/// What a newer bundle changes.
+type Change = fn(Files) -> Files;
+
 struct Case {
     name: &'static str,
-    files: fn(Files) -> Files,
+    files: Change,
     more: &'static [(&'static str, &'static str)],
     code: &'static str,
     sqlstate: &'static str,
@@ -265,7 +268,7 @@ fn data_loss_that_nobody_allowed_changes_nothing() {
     let cluster = shared();
     let world = World::new(&cluster, "rowsloss");
     let before = world.now();
-    let changes: [(&str, fn(Files) -> Files); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("a column", |files| files.edit("tables/items.pssql", "    code text,\n", "")),
         ("a table", |files| {
             files

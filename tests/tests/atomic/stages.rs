@@ -33,7 +33,7 @@ fn stop_at(gate: Gate, prefix: &str) {
         let before = world.now();
         let why = format!("{gate:?}, {stop:?}");
         eprintln!("{why}");
-        gate.close(&world, &files);
+        gate.close(&world);
         stop.stop(&world, "main", &files, &gate);
         gate.open(&world);
         if !cluster.is_running() {
@@ -105,7 +105,7 @@ fn stop_new_tenant_at(gate: Gate, prefix: &str) {
     for stop in ALL {
         let why = format!("{gate:?}, {stop:?}");
         eprintln!("{why}");
-        gate.close(&world, &files);
+        gate.close(&world);
         stop.stop(&world, "third", &files, &gate);
         gate.open(&world);
         if !cluster.is_running() {

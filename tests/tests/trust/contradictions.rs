@@ -5,7 +5,10 @@ use acceptance::{Files, Platform, shared};
 use crate::ahead::{base, grown};
 
 /// What the two say, and what the answer must name.
-const CASES: &[(&str, fn() -> Files, &str)] = &[
+/// What it is, the bundle, and what the refusal names.
+type Case = (&'static str, fn() -> Files, &'static str);
+
+const CASES: &[Case] = &[
     (
         "another type",
         || {
@@ -84,7 +87,7 @@ fn what_contradicts_itself_is_refused_with_the_difference() {
             continue;
         }
         // In a new database it comes to what is declared all the same; on rows that are there it would hurt.
-        let (first, answers) = if what == "another type" { (1, answers) } else { (0, answers) };
+        let (first, answers) = if *what == "another type" { (1, answers) } else { (0, answers) };
         for answer in &answers[first..] {
             let said = answer.text.contains(named);
             if answer.status != 422 || answer.code() != "verification_failed" || !said {

@@ -76,6 +76,8 @@ pub(in crate::executor::deploy) fn learn(sources: &Sources) -> Result<Vec<Seed>,
     Ok(seeds)
 }
 
+/// A row's place in its table (ctid), and its values.
+type PlacedRow = (String, Vec<Option<String>>);
 type Rows = HashMap<u32, Vec<Row>>;
 /// What each column's default gives, by table.
 type Defaults = HashMap<u32, Vec<Option<String>>>;
@@ -107,7 +109,7 @@ impl From<Failure> for Seen {
 fn run_and_roll_back(seeders: &[&Source], tables: &[Table]) -> Result<(Rows, Defaults), Failure> {
     let seen = transaction(|| -> Result<(), Seen> {
         // From here on the transaction has a number, by which its rows are known.
-        Spi::run("SELECT pg_catalog.pg_current_xact_id()").map_err(|error| Failure::from(spi(error)))?;
+        Spi::run("SELECT pg_catalog.pg_current_xact_id()").map_err(spi)?;
         let mut makers: HashMap<(u32, String), usize> = HashMap::new();
         let mut last = HashMap::new();
         for (number, source) in seeders.iter().enumerate() {
@@ -176,7 +178,7 @@ fn tables() -> Result<Vec<Table>, Failure> {
 }
 
 /// The rows that carry this transaction's number or a subtransaction's, in the order in which they lie, each with its place.
-fn made_rows(table: &Table) -> Result<Vec<(String, Vec<Option<String>>)>, Failure> {
+fn made_rows(table: &Table) -> Result<Vec<PlacedRow>, Failure> {
     let values: Vec<String> =
         table.columns.iter().map(|column| format!("({})::text", quote_identifier(&column.name))).collect();
     json(&format!(

@@ -105,34 +105,27 @@ impl Gate {
 
     /// Closes it, before the deployment begins.
     #[track_caller]
-    pub fn close(&self, world: &World, files: &Files) {
+    pub fn close(&self, world: &World) {
         if let Some(role) = self.role() {
             sql::done(world.cluster.control().batch_execute(&format!("CREATE ROLE {role}")));
             return;
         }
-        let (mut client, statement) = match self {
+        let (mut client, begin) = match self {
             // What a copy of a database needs is a lock on the one that is copied.
-            Gate::CreateTemplate => (world.cluster.control(), "COMMENT ON DATABASE template0 IS 'locked'".to_owned()),
-            Gate::Clone => {
-                (world.cluster.control(), format!("COMMENT ON DATABASE \"{}\" IS 'locked'", template(world, files)))
+            Gate::CreateTemplate => {
+                (world.cluster.control(), "BEGIN; COMMENT ON DATABASE template0 IS 'locked'".to_owned())
             }
-            // The first step that the plan has for items.
-            Gate::Plan => (
+            Gate::Clone => {
+                let locked = format!("BEGIN; COMMENT ON DATABASE \"{}\" IS 'locked'", template(world));
+                (world.cluster.control(), locked)
+            }
+            // A new column needs a lock that a reader is in the way of.
+            Gate::Plan => (world.platform.connect(), "BEGIN; LOCK TABLE items IN ACCESS SHARE MODE".to_owned()),
+            // A concurrent build waits for every snapshot that is older than it is.
+            _ => (
                 world.platform.connect(),
-                "LOCK TABLE kinds IN ACCESS SHARE MODE; LOCK TABLE notes IN ROW SHARE MODE; \
-                            SELECT count(*) FROM items"
-                    .to_owned(),
+                "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM kinds".to_owned(),
             ),
-            // Concurrent builds wait for every snapshot that is older than they are.
-            _ => (world.cluster.connect("postgres"), String::new()),
-        };
-        if let Gate::IndexAfterwards = self {
-            client = world.platform.connect();
-        }
-        let begin = if matches!(self, Gate::IndexAfterwards) {
-            "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM kinds".to_owned()
-        } else {
-            format!("BEGIN; {statement}")
         };
         sql::done(client.batch_execute(&begin));
         HOLDER.with(|holder| *holder.borrow_mut() = Some(client));
@@ -172,7 +165,7 @@ impl Gate {
 
 /// The template of the newest bundle that was proved.
 #[track_caller]
-fn template(world: &World, _files: &Files) -> String {
+fn template(world: &World) -> String {
     let query = format!(
         "SELECT t.database::text FROM stonescriptdb.template t JOIN stonescriptdb.bundle b USING (platform, sha256)
          WHERE platform = '{}' ORDER BY b.proved_at DESC LIMIT 1",
