@@ -183,6 +183,11 @@ impl Reader<'_> {
                         self.definition(constraint, true);
                     }
                 }
+                Some(NodeTag::T_AlterDomainStmt) => {
+                    let domain = &*node.cast::<pg_sys::AlterDomainStmt>();
+                    self.need(qualified(Class::Type, domain.typeName));
+                    self.definition(domain.def, false);
+                }
                 Some(NodeTag::T_CreateSeqStmt) => {
                     let sequence = &*node.cast::<pg_sys::CreateSeqStmt>();
                     self.provide(relation_name(sequence.sequence));
@@ -266,7 +271,9 @@ impl Reader<'_> {
                 }
                 Some(NodeTag::T_PartitionCmd) => self.need(relation_name((*node.cast::<pg_sys::PartitionCmd>()).name)),
                 Some(NodeTag::T_RangeVar) => self.need(relation_name(node.cast())),
-                _ => {}
+                Some(NodeTag::T_List | NodeTag::T_DefElem) | None => {}
+                // SET DEFAULT and its like: a bare expression.
+                _ => self.expression(node),
             }
         }
     }

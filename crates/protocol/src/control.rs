@@ -56,6 +56,8 @@ pub enum ControlRequest {
     },
     /// The proof of a bundle, as JSON. Answer: `Option<String>`.
     LoadProof(TemplateKey),
+    /// What was proved of a bundle, without the proof itself. Answer: `Option<Proved>`.
+    LoadProved(TemplateKey),
     /// The proof of the bundle that a database is in the state of. Answer: `Option<String>`.
     LoadProofOf {
         /// The database.

@@ -25,6 +25,9 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
         ControlRequest::DropTemplate { key, database } => answer(template::drop(&key, database.as_deref())),
         ControlRequest::UnusedTemplates { platform } => answer(template::unused(&platform)),
+        ControlRequest::LoadProved(key) => {
+            answer(transaction(|| Ok::<_, Failure>(registry::proved(&key)?.map(|(proved, _)| proved))))
+        }
         ControlRequest::LoadProof(key) => answer(template::proof(&key)),
         ControlRequest::LoadProofOf { database } => answer(template::proof_of_database(&database)),
         ControlRequest::CreateDatabase { database, template, owner_role, call_role } => {

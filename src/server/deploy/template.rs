@@ -131,7 +131,9 @@ impl<'p> Bundles<'p> {
             return Ok((database, Some(pass)));
         }
         let (template, mut building) = begin(self.app.clone(), key, pass).await?;
-        if template.is_ready && self.proved.get(place).is_some_and(OnceCell::initialized) {
+        if template.is_ready {
+            // Another deployment of the bundle may have proved it meanwhile.
+            self.load_proved(place).await?;
             return Ok((template.database, building.pass.take()));
         }
         let result = match self.prove(place, &template.database).await {
@@ -145,6 +147,15 @@ impl<'p> Bundles<'p> {
             return Err(failure);
         }
         Ok((template.database, building.pass.take()))
+    }
+
+    async fn load_proved(&self, place: usize) -> Result<(), Failure> {
+        let Some(cell) = self.proved.get(place).filter(|cell| !cell.initialized()) else { return Ok(()) };
+        let load = ExecutorRequest::Control(ControlRequest::LoadProved(self.key(place)));
+        let proved: Option<Proved> = broker::request(self.app, &control_target(self.app), &load).await?;
+        let proved = proved.ok_or_else(|| Failure::internal("a template is ready and its bundle is not proved"))?;
+        let _ = cell.set(proved);
+        Ok(())
     }
 
     async fn seal(&self, place: usize, database: &str, proved: Proved) -> Result<(), Failure> {
@@ -215,7 +226,15 @@ impl<'p> Bundles<'p> {
 async fn begin(app: Arc<App>, key: TemplateKey, pass: Pass) -> Result<(Template, Building), Failure> {
     let task = tokio::spawn(async move {
         let ensure = ExecutorRequest::Control(ControlRequest::EnsureTemplate(key.clone()));
-        let template: Template = broker::request(&app, &control_target(&app), &ensure).await?;
+        let template: Template = match broker::request(&app, &control_target(&app), &ensure).await {
+            Ok(template) => template,
+            Err(failure) => {
+                // What of it was made is written down.
+                let undo = ControlRequest::DropTemplate { key, database: None };
+                let _ = broker::request::<()>(&app, &control_target(&app), &ExecutorRequest::Control(undo)).await;
+                return Err(failure);
+            }
+        };
         let open = !template.is_ready;
         let building = Building { app, key, database: template.database.clone(), open, pass: Some(pass) };
         Ok((template, building))

@@ -1,7 +1,7 @@
 //! The whole server dies in the middle of a deployment: after the restart nothing is half-built.
 
 use acceptance::wait::check;
-use acceptance::{Cluster, Platform, Shutdown, eventually, fixtures};
+use acceptance::{Cluster, Platform, Shutdown, eventually, fixtures, sql};
 use serde_json::json;
 
 use crate::wait_asleep;
@@ -47,7 +47,11 @@ fn a_crash_during_register_leaves_no_half_built_database() {
         let answer = platform.call("count_customers", json!([])).client_error();
         assert_eq!(answer.status, 404, "{kind}, {how:?}: {answer}");
         // and it goes without anybody's help.
-        eventually("the half-built database to be gone", || check(!platform.exists(), "it is there"));
+        let known = format!("SELECT count(*) FROM stonescriptdb.databases WHERE platform = '{}'", platform.name);
+        eventually("the half-built database to be gone", || {
+            let rows = sql::text(&mut cluster.control(), &known);
+            check(!platform.exists() && rows == "0", format!("it is there, and {rows} rows"))
+        });
         platform.assert_absent(&format!("{kind}, {how:?}"));
         platform.register_again(&fixtures::shop()).ok().field("status", "ready");
         assert_eq!(platform.call("count_customers", json!([])).value(), 0);

@@ -41,10 +41,12 @@
                 SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                     'name', k.conname,
                     'definition', pg_catalog.regexp_replace(k.definition, ' NOT VALID$', ''),
-                    'validated', k.definition !~ ' NOT VALID$'
+                    'validated', k.definition !~ ' NOT VALID$',
+                    'comment', k.comment
                 ) ORDER BY k.conname)
                 FROM (
-                    SELECT k.conname, pg_catalog.pg_get_constraintdef(k.oid) AS definition
+                    SELECT k.conname, pg_catalog.pg_get_constraintdef(k.oid) AS definition,
+                           pg_catalog.obj_description(k.oid, 'pg_constraint') AS comment
                     FROM pg_catalog.pg_constraint k
                     WHERE k.contypid = t.oid AND k.contype = 'c'
                 ) k

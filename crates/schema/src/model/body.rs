@@ -87,6 +87,9 @@ pub struct DomainCheck {
     pub definition: String,
     /// False for NOT VALID.
     pub validated: bool,
+    /// COMMENT ON CONSTRAINT … ON DOMAIN.
+    #[serde(default)]
+    pub comment: Option<String>,
 }
 
 /// CREATE TYPE … AS RANGE.

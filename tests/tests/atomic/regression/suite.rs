@@ -20,9 +20,16 @@ const REPAIR: &str = "
 DO $$
 DECLARE f record;
 BEGIN
+    -- pg_dump breaks the circle of a view that leans on a primary key by making it twice.
+    FOR f IN SELECT DISTINCT r.ev_class::regclass::text AS name FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass
+             AND d.objid = r.oid AND d.refclassid = 'pg_constraint'::regclass
+    LOOP
+        EXECUTE format('DROP VIEW IF EXISTS %s CASCADE', f.name);
+    END LOOP;
     SET LOCAL check_function_bodies = on;
     FOR f IN SELECT p.oid, pg_get_functiondef(p.oid) AS definition, p.oid::regprocedure::text AS name FROM pg_proc p
              WHERE p.pronamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace) AND p.prokind IN ('f', 'p', 'w')
+             AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'internal')
     LOOP
         BEGIN
             EXECUTE f.definition;
@@ -60,6 +67,11 @@ fn left_behind(cluster: &Cluster, dir: &Path) -> String {
         psql.status().expect("psql runs");
     }
     sql::done(cluster.connect(DATABASE).batch_execute(REPAIR));
+    for line in fs::read_to_string("/tmp/atomic_src/skip.sql").unwrap_or_default().lines() {
+        if let Err(e) = cluster.connect(DATABASE).batch_execute(line) {
+            eprintln!("{line}: {e}");
+        }
+    }
     let mut pg_dump = cluster.client_program("pg_dump");
     pg_dump.args(["--schema-only", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions"]);
     pg_dump.args(["--no-tablespaces", "--no-table-access-method", DATABASE]);
@@ -105,9 +117,18 @@ fn what_postgresqls_own_suite_leaves_is_nothing_to_do() {
         .field("status", "completed");
     assert_nothing_to_do(&cluster, &planned.name, &files, "made by a plan");
     assert_no_drift(&cluster, &planned);
-    let (planned, registered) = (dumped(&cluster, &planned), dumped(&cluster, &registered));
+    let (by_plan, copied) = (dumped(&cluster, &planned), dumped(&cluster, &registered));
+
+    cluster
+        .http()
+        .migrate(&registered.name, None, &one.tar_gz(), &[("force", "true")])
+        .ok()
+        .field("status", "completed");
+    assert_nothing_to_do(&cluster, &registered.name, &one, "all of it dropped");
+    assert_no_drift(&cluster, &registered);
+
     let only =
         |of: &[String], not: &[String]| of.iter().filter(|line| !not.contains(line)).cloned().collect::<Vec<_>>();
-    let (more, less) = (only(&planned, &registered), only(&registered, &planned));
-    assert!(planned == registered, "by a plan: {more:#?}\nregistered: {less:#?}");
+    let (more, less) = (only(&by_plan, &copied), only(&copied, &by_plan));
+    assert!(by_plan == copied, "by a plan: {more:#?}\nregistered: {less:#?}");
 }

@@ -88,8 +88,11 @@ impl Writer<'_, '_> {
             for check in after.checks.iter().filter(|check| !waits && check.validated) {
                 sql.push_str(&format!(" CONSTRAINT {} {}", ident(&check.name), validated(&check.definition)));
             }
-            let late = after.checks.iter().filter(|check| !waits && !check.validated);
-            return std::iter::once(plain(key, sql)).chain(late.map(|check| self.add_check(key, check))).collect();
+            let (made, late): (Vec<&DomainCheck>, Vec<&DomainCheck>) =
+                after.checks.iter().filter(|_| !waits).partition(|check| check.validated);
+            let comments = made.into_iter().filter(|check| check.comment.is_some()).map(|check| comment_on(key, check));
+            let late = late.into_iter().flat_map(|check| self.add_check(key, check));
+            return std::iter::once(plain(key, sql)).chain(comments).chain(late).collect();
         };
         let alter = |action: String| plain(key, format!("ALTER DOMAIN {} {action}", name(key)));
         let mut steps = Vec::new();
@@ -115,22 +118,27 @@ impl Writer<'_, '_> {
         }
         for check in after.checks.iter().filter(|_| !waits) {
             match before.checks.iter().find(|old| old.name == check.name && definition(old) == definition(check)) {
-                None => steps.push(self.add_check(key, check)),
+                None => steps.extend(self.add_check(key, check)),
                 Some(old) if check.validated && !old.validated => steps.push(Step {
                     hazards: vec![Hazard::ScansTable],
                     ..alter(format!("VALIDATE CONSTRAINT {}", ident(&check.name)))
                 }),
                 Some(_) => {}
             }
+            let old = before.checks.iter().find(|old| old.name == check.name && definition(old) == definition(check));
+            if old.is_some_and(|old| old.comment != check.comment) {
+                steps.push(comment_on(key, check));
+            }
         }
         steps
     }
 
-    fn add_check(&self, key: &Key, check: &DomainCheck) -> Step {
+    fn add_check(&self, key: &Key, check: &DomainCheck) -> Vec<Step> {
         let (rest, hazards) = if check.validated { ("", vec![Hazard::ScansTable]) } else { (" NOT VALID", Vec::new()) };
         let definition = validated(&check.definition);
         let sql = format!("ALTER DOMAIN {} ADD CONSTRAINT {} {definition}{rest}", name(key), ident(&check.name));
-        Step { hazards, ..plain(key, sql) }
+        let comment = check.comment.as_ref().map(|_| comment_on(key, check));
+        std::iter::once(Step { hazards, ..plain(key, sql) }).chain(comment).collect()
     }
 
     pub(super) fn cut_domain(&self, key: &Key, domain: &Domain) -> Vec<Step> {
@@ -143,8 +151,7 @@ impl Writer<'_, '_> {
         let key = item.key;
         let default = domain.default.iter();
         let default = default.map(|default| plain(key, format!("ALTER DOMAIN {} SET DEFAULT {default}", name(key))));
-        let checks = domain.checks.iter().map(|check| {
-            let mut step = self.add_check(key, check);
+        let checks = domain.checks.iter().flat_map(|check| self.add_check(key, check)).map(|mut step| {
             if item.comes() {
                 step.hazards.clear();
             }
@@ -194,6 +201,11 @@ impl Writer<'_, '_> {
         }
         steps
     }
+}
+
+fn comment_on(key: &Key, check: &DomainCheck) -> Step {
+    let comment = check.comment.as_deref().map_or_else(|| "NULL".to_owned(), literal);
+    plain(key, format!("COMMENT ON CONSTRAINT {} ON DOMAIN {} IS {comment}", ident(&check.name), name(key)))
 }
 
 /// A domain's check without NOT VALID.
