@@ -12,6 +12,7 @@
 //! | `migrations`, `apply`, `others`, `seeders` | its parts |
 //! | `afterwards` | what runs after it |
 //! | `tracking` | the tables that say what was deployed |
+//! | `values` | new enum values, committed before it |
 //! | `validation` | which changes are refused unless they are allowed |
 
 mod adopt;
@@ -33,6 +34,7 @@ pub(crate) mod sources;
 mod tracking;
 mod transition;
 mod validation;
+mod values;
 
 use std::collections::BTreeSet;
 

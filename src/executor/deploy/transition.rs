@@ -12,6 +12,7 @@ use super::migrations::Ahead;
 use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
+use super::values::{Added, Values, cannot_be_tried, run_alone, with_values};
 use super::{
     Stop, afterwards, apply, catalog, check_deferred, deviations, early, locks, migrations, only, others,
     prepare_session, prove, refuse_other_plan, spi, tracking, validation,
@@ -40,20 +41,6 @@ struct Transition<'a> {
     early: DeployReport,
     /// New enum values that were committed before the transaction.
     values: Values,
-}
-
-/// New enum values, which nobody can use before they are committed.
-enum Values {
-    /// Whether there are any is not known yet.
-    Unknown,
-    /// They are there.
-    Settled(Added),
-}
-
-/// Enum values that were added, and the catalog before that.
-struct Added {
-    before: Model,
-    steps: Vec<PlannedStep>,
 }
 
 /// Carries it out.
@@ -148,28 +135,10 @@ fn has_pending() -> Result<bool, Failure> {
     Ok(tracking::state()?.is_some_and(|state| state.is_pending))
 }
 
-fn run_alone(sql: &str) -> Result<(), Failure> {
-    transaction(|| {
-        prepare_session()?;
-        apply::run_text(sql)
-    })
-}
-
 /// A migration that failed because something is not there: undefined column, table, function or object.
 fn wants_more(failure: &Failure) -> bool {
     failure.code == ErrorCode::MigrationFailed
         && matches!(failure.sqlstate.as_deref(), Some("42703" | "42P01" | "42883" | "42704"))
-}
-
-/// PostgreSQL cannot take an enum value back.
-fn with_values(failure: Failure, added: &[PlannedStep]) -> Failure {
-    if added.is_empty() {
-        return failure;
-    }
-    let statements: Vec<&str> = added.iter().map(|step| step.sql.as_str()).collect();
-    let stays = format!("New enum values were added and stay: {}", statements.join("; "));
-    let detail = failure.detail.as_ref().map_or_else(|| stays.clone(), |detail| format!("{detail} {stays}"));
-    failure.detail(detail)
 }
 
 impl Stop {
@@ -518,9 +487,4 @@ impl Transition<'_> {
 struct Applied {
     model: Model,
     steps: Vec<Step>,
-}
-
-/// A new enum value that is not committed cannot be used (unsafe_new_enum_value_usage).
-fn cannot_be_tried(failure: &Failure) -> bool {
-    failure.sqlstate.as_deref() == Some("55P04")
 }
