@@ -67,11 +67,6 @@ fn left_behind(cluster: &Cluster, dir: &Path) -> String {
         psql.status().expect("psql runs");
     }
     sql::done(cluster.connect(DATABASE).batch_execute(REPAIR));
-    for line in fs::read_to_string("/tmp/atomic_src/skip.sql").unwrap_or_default().lines() {
-        if let Err(e) = cluster.connect(DATABASE).batch_execute(line) {
-            eprintln!("{line}: {e}");
-        }
-    }
     let mut pg_dump = cluster.client_program("pg_dump");
     pg_dump.args(["--schema-only", "--no-owner", "--no-privileges", "--no-publications", "--no-subscriptions"]);
     pg_dump.args(["--no-tablespaces", "--no-table-access-method", DATABASE]);
