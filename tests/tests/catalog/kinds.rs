@@ -117,7 +117,7 @@ fn spaces_and_types(m: &Model) {
     assert_eq!(rights(m, "domain email"), [""; 0]);
     let checks = &body(m, "domain email")["checks"];
     assert_eq!((&checks[0]["name"], &checks[0]["validated"]), (&json!("has_at"), &json!(true)));
-    let short = json!({"name": "short", "definition": "CHECK ((length((VALUE)::text) < 100))", "validated": false});
+    let short = json!({"name": "short", "definition": "CHECK ((length((VALUE)::text) < 100))", "validated": false, "comment": null});
     assert_eq!(checks[1], short);
     let stretch = "subtype = double precision, multirange_type_name = public.stretches, subtype_diff = public.span";
     is(m, "range type stretch", json!({"definition": stretch}));
