@@ -11,7 +11,8 @@ use stonescriptdb_schema::{Class, Key, Kind, Model, ObjectName, Rename};
 pub(super) struct Proof {
     /// The catalog that it leads to.
     pub(super) model: Model,
-    /// The catalogs before each migration that runs outside the transaction, the first of them without any.
+    /// The catalogs before each of the migrations outside the transaction with which the bundle ends. Those that have one with a transaction
+    /// behind them run before the transaction, and count as done.
     pub(super) before_untransacted: Vec<Model>,
     /// Extensions, each with its file.
     pub(super) extensions: Vec<(String, ExtensionSpec)>,

@@ -198,8 +198,8 @@ impl Transition<'_> {
         }
         let applied = tracking::applied_migrations()?;
         let pending = self.pending(migrations::pending(self.proof, &applied)?)?;
-        let untransacted = self.proof.migrations.iter().filter(|migration| !migration.transactional).count();
-        let wanted_model = self.proof.within(untransacted - pending.after.len());
+        let last_ones = self.proof.before_untransacted.len();
+        let wanted_model = self.proof.within(last_ones.saturating_sub(pending.after.len()));
         let mut declared_before = tracking::declared()?;
         let present = catalog::without_spelling(catalog::read()?, wanted_model);
         let mut before = &present;

@@ -21,11 +21,8 @@ mod types;
 mod verdict;
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
-
-use crate::{Key, Model, Stage, Step};
+use crate::{Key, Model, Step};
 
 pub use classify::classify;
 pub use compare::differences;
@@ -63,21 +60,4 @@ pub fn steps(present: &Model, wanted: &Wanted<'_>) -> Vec<Step> {
     // Stable: within a stage the order stays.
     steps.sort_by_key(|step| step.stage);
     steps
-}
-
-/// The SHA-256, in hex, of what the steps do: equal for equal plans, whatever database they are for.
-pub fn plan_fingerprint(steps: &[Step]) -> String {
-    let mut hash = Sha256::new();
-    for step in steps {
-        let stage = match step.stage {
-            Stage::Before => 'b',
-            Stage::Within => 'w',
-            Stage::After => 'a',
-        };
-        hash.update(format!("{stage}{}:{}", step.sql.len(), step.sql));
-    }
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::{
-    Address, Body, Column, Constraint, ConstraintType, Enum, Grant, Hazard, Index, Kind, Notes, Object, Safety, Switch,
-    Table, View, ViewColumn,
+    Address, Body, Column, Constraint, ConstraintType, Enum, Grant, Hazard, Index, Kind, Notes, Object, Safety, Stage,
+    Switch, Table, View, ViewColumn,
 };
 
 fn key(kind: Kind, name: &str) -> Key {
@@ -154,7 +154,6 @@ fn work_on_big_tables_waits() {
     let at_once = plan(&old, &new, u64::MAX);
     assert!(at_once.iter().all(|step| step.stage == Stage::Within && !step.at_top_level));
     assert!(at_once.iter().any(|step| step.hazards == [Hazard::BuildsIndex, Hazard::StrongLock]));
-    assert_ne!(plan_fingerprint(&online), plan_fingerprint(&at_once));
 }
 
 #[test]
