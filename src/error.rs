@@ -32,6 +32,8 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
         DatabaseNotFound => ("database_not_found", 404, "3D000"),
         FunctionNotFound => ("function_not_found", 404, "42883"),
         PlatformNotFound => ("platform_not_found", 404, "42704"),
+        SchemaNotFound => ("schema_not_found", 404, "42704"),
+        DeploymentNotFound => ("deployment_not_found", 404, "42704"),
         DatabaseAlreadyExists => ("database_already_exists", 409, "42P04"),
         PlatformAlreadyRegistered => ("platform_already_registered", 409, "42710"),
         NameCollision => ("name_collision", 409, "42710"),
@@ -47,6 +49,8 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
         VerificationFailed => ("verification_failed", 422, "55000"),
         QueryFailed => ("query_failed", 500, "XX000"),
         ConnectionFailed => ("connection_failed", 503, "08006"),
+        // Clients of the gateway read this name as "the tenant cannot be reached now".
+        TenantSuspended => ("connection_failed", 503, "57P03"),
         PoolExhausted => ("pool_exhausted", 503, "53300"),
         InternalError => ("internal_error", 500, "XX000"),
     };

@@ -19,6 +19,9 @@ mod sql_api;
 pgrx::pg_module_magic!();
 
 pgrx::extension_sql_file!("../sql/install.sql", name = "install");
+pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["install"]);
+pgrx::extension_sql_file!("../sql/fleets.sql", name = "fleets", requires = ["functions"]);
+pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["fleets"]);
 
 /// Called by PostgreSQL when it loads the library.
 #[pgrx::pg_guard]

@@ -53,6 +53,25 @@ impl Arguments {
         self.datum(index).is_some_and(|datum| datum.value() as u8 != 0)
     }
 
+    /// Whether an argument is NULL.
+    pub(crate) fn is_null(&self, index: usize) -> bool {
+        self.datum(index).is_none()
+    }
+
+    /// An `integer` argument; `None` for NULL.
+    pub(crate) fn integer(&self, index: usize) -> Option<i32> {
+        self.datum(index).map(|datum| datum.value() as i32)
+    }
+
+    /// A `uuid` argument as text; `None` for NULL.
+    pub(crate) fn uuid(&self, index: usize) -> Option<String> {
+        self.datum(index).map(|datum| {
+            // SAFETY: declared as uuid in SQL, which is 16 bytes behind a pointer.
+            let bytes = unsafe { *datum.cast_mut_ptr::<[u8; 16]>() };
+            uuid::Uuid::from_bytes(bytes).to_string()
+        })
+    }
+
     /// A `text[]` argument without its NULLs; empty for NULL.
     pub(crate) fn texts(&self, index: usize) -> Vec<String> {
         use pgrx::FromDatum;
@@ -134,6 +153,24 @@ sql_function!(stonescriptdb_migrate, pg_finfo_stonescriptdb_migrate, crate::sql_
 sql_function!(stonescriptdb_call, pg_finfo_stonescriptdb_call, crate::sql_api::call);
 sql_function!(stonescriptdb_create_tenant, pg_finfo_stonescriptdb_create_tenant, crate::sql_api::create_tenant);
 sql_function!(stonescriptdb_drop_tenant, pg_finfo_stonescriptdb_drop_tenant, crate::sql_api::drop_tenant);
+sql_function!(stonescriptdb_migrate_all, pg_finfo_stonescriptdb_migrate_all, crate::sql_api::migrate_all);
+sql_function!(stonescriptdb_upload_schema, pg_finfo_stonescriptdb_upload_schema, crate::sql_api::upload_schema);
+sql_function!(stonescriptdb_create_database, pg_finfo_stonescriptdb_create_database, crate::sql_api::create_database);
+sql_function!(
+    stonescriptdb_cancel_deployment,
+    pg_finfo_stonescriptdb_cancel_deployment,
+    crate::sql_api::cancel_deployment
+);
+sql_function!(
+    stonescriptdb_resume_deployment,
+    pg_finfo_stonescriptdb_resume_deployment,
+    crate::sql_api::resume_deployment
+);
+sql_function!(
+    stonescriptdb_retry_deployment,
+    pg_finfo_stonescriptdb_retry_deployment,
+    crate::sql_api::retry_deployment
+);
 sql_function!(stonescriptdb_check, pg_finfo_stonescriptdb_check, crate::sql_api::check);
 sql_function!(stonescriptdb_health, pg_finfo_stonescriptdb_health, crate::sql_api::health);
 sql_function!(stonescriptdb_workers, pg_finfo_stonescriptdb_workers, crate::sql_api::workers);

@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use stonescriptdb_protocol::{BackendRequest, CallRequest, ErrorCode, Failure, FrameKind, encode};
 
 use super::broker::Broken;
-use super::deploy::{self, Deployment};
+use super::deploy;
 use super::{App, broker};
 
 /// A call of a function.
 pub(super) struct Call<'a> {
     pub(super) platform: &'a str,
+    /// The stored schema; `None` is the platform's own.
+    pub(super) schema: Option<&'a str>,
     pub(super) tenant: Option<&'a str>,
     pub(super) function: &'a str,
     /// JSON text; empty is no parameters.
@@ -28,7 +30,7 @@ pub(super) struct Call<'a> {
 /// Those of the table of errors that concern calls.
 pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure> {
     let started = Instant::now();
-    let target = app.registry().target(call.platform, call.tenant)?.clone();
+    let target = app.registry().target(call.platform, call.schema, call.tenant)?.clone();
     let settings = app.settings();
     let request = CallRequest {
         function: call.function,
@@ -42,7 +44,7 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
         Err(Broken::NotBegun(failure)) if failure.code == ErrorCode::ConnectionFailed => {
             // Perhaps the database went away or got another name a moment ago: then look again.
             app.main.read_registry().await;
-            let now = app.registry().target(call.platform, call.tenant)?.clone();
+            let now = app.registry().target(call.platform, call.schema, call.tenant)?.clone();
             if now == target { Err(failure) } else { broker::run(app, &now, &frame).await.map_err(Failure::from) }
         }
         other => other.map_err(Failure::from),
@@ -84,9 +86,10 @@ pub(super) fn health(app: &App) -> Value {
 /// What a backend asks, answered with JSON text.
 pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<Vec<u8>, Failure> {
     match request {
-        BackendRequest::Call { platform, tenant, function, params, timeout_ms } => {
+        BackendRequest::Call { platform, schema, tenant, function, params, timeout_ms } => {
             let request = Call {
                 platform: &platform,
+                schema: schema.as_deref(),
                 tenant: tenant.as_deref(),
                 function: &function,
                 params: &params,
@@ -94,17 +97,23 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             };
             call(app, request).await.map(|body| body.to_vec())
         }
-        BackendRequest::Deploy { mode, archive, platform, tenant, options, asked } => {
-            let deployment =
-                Deployment { mode, archive: Some(archive), platform, tenant, options, asked, must_be_new: false };
-            let done = deploy::run(app, deployment).await?;
-            if done.is_partial() { text(&deploy::partial_body(&done, None)) } else { text(&done.into_body()?) }
+        BackendRequest::Deploy { deployment, wait } => text(&answered(deploy::begin(app, deployment), wait).await?.0),
+        BackendRequest::Create { platform, schema, tenant, asked } => {
+            deploy::create_tenant(app, platform, schema, tenant, asked).await.and_then(|body| text(&body))
         }
-        BackendRequest::CreateTenant { platform, tenant, asked } => {
-            deploy::create_tenant(app, platform, tenant, asked).await.and_then(|body| text(&body))
+        BackendRequest::Upload { platform, schema, archive, asked } => {
+            deploy::upload(app, platform, schema, archive, asked).await.and_then(|body| text(&body))
         }
-        BackendRequest::DropTenant { platform, tenant, confirm } => {
-            deploy::drop_tenant(app, &platform, &tenant, &confirm).await.and_then(|body| text(&body))
+        BackendRequest::Cancel { deployment_id } => {
+            deploy::cancel(app, &deployment_id).await.and_then(|body| text(&body))
+        }
+        BackendRequest::Again { deployment_id, failed, wait } => {
+            let again = deploy::Again { deployment_id, failed };
+            text(&answered(deploy::begin_again(app, again)?, wait).await?.0)
+        }
+        BackendRequest::DropTenant { platform, schema, tenant, confirm } => {
+            let dropped = deploy::drop_tenant(app, &platform, schema.as_deref(), &tenant, &confirm).await;
+            dropped.and_then(|body| text(&body))
         }
         BackendRequest::Check { platform, tenant } => {
             let rows = deploy::check(app, platform.as_deref(), tenant.as_deref()).await?;
@@ -117,6 +126,33 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
         // These are the broker's own affair.
         BackendRequest::RegistryChanged | BackendRequest::Hold { .. } => Ok(Vec::new()),
     }
+}
+
+/// How far a deployment has come when it is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It goes on without who asked for it.
+    Running,
+    /// Some of its databases are done.
+    Partial,
+    Done,
+}
+
+/// The answer to a deployment: at its end, or at once.
+///
+/// # Errors
+/// Those of the table of errors that concern deployments.
+pub(super) async fn answered(begun: deploy::Begun, wait: bool) -> Result<(Value, Stage), Failure> {
+    if !wait {
+        let id = begun.job.id.clone();
+        let databases = begun.left_to_itself().await?;
+        return Ok((json!({"deployment_id": id, "status": "running", "total_databases": databases}), Stage::Running));
+    }
+    let done = begun.done().await?;
+    if done.is_partial() {
+        return Ok((deploy::partial_body(&done), Stage::Partial));
+    }
+    Ok((done.into_body()?, Stage::Done))
 }
 
 fn text(body: &Value) -> Result<Vec<u8>, Failure> {

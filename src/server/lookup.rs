@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, database_name, is_main};
+use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, is_main, sanitise};
 
 use super::pool::Target;
 
@@ -23,19 +24,52 @@ pub(crate) struct Platform {
     pub(super) name: String,
     /// The role that owns its databases.
     pub(super) owner: Arc<str>,
+    /// What register and migrate deploy, and what has been uploaded, by sanitised name; that of its own is empty.
+    pub(super) schemas: HashMap<String, Schema>,
+    /// The tokens that are not revoked.
+    pub(super) tokens: Vec<Token>,
+}
+
+/// A schema of a platform.
+#[derive(Debug, Default)]
+pub(crate) struct Schema {
+    /// As it was uploaded.
+    pub(super) name: String,
     /// By sanitised tenant.
-    pub(super) tenants: HashMap<String, Tenant>,
+    pub(super) tenants: HashMap<Box<str>, Tenant>,
 }
 
 /// One database.
 #[derive(Debug)]
 pub(crate) struct Tenant {
-    /// The tenant as it was registered.
-    pub(super) written: String,
+    /// The tenant as it was registered; none where that is what it sanitises to.
+    pub(super) written: Option<Box<str>>,
     /// The database and the call role.
     pub(super) target: Arc<Target>,
     /// Deployments made it, and it can be called.
     pub(super) ready: bool,
+    /// Why calls of it are refused.
+    pub(super) suspended: Option<Box<str>>,
+}
+
+/// A platform's token.
+#[derive(Debug)]
+pub(crate) struct Token {
+    /// Its SHA-256.
+    pub(super) hash: [u8; 32],
+    /// From when on it is no good.
+    pub(super) expires: Option<SystemTime>,
+}
+
+/// A database as its owner role sees it.
+pub(super) struct Owned {
+    /// The platform as registered.
+    pub(super) platform: String,
+    /// The stored schema as uploaded; empty is the platform's own.
+    pub(super) schema: String,
+    /// The tenant as registered.
+    pub(super) tenant: String,
+    pub(super) target: Arc<Target>,
 }
 
 impl Registry {
@@ -59,17 +93,20 @@ impl Registry {
         })
     }
 
-    /// Databases as their owner role sees them, with platform and tenant: all, those of one platform, or that of one tenant.
+    /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema or a stored one.
     ///
     /// # Errors
-    /// As [`Registry::target`].
-    pub(crate) fn owned(
+    /// As [`Registry::tenant`].
+    pub(super) fn owned(
         &self,
         platform: Option<&str>,
+        schema: Option<&str>,
         tenant: Option<&str>,
-    ) -> Result<Vec<(String, String, Arc<Target>)>, Failure> {
+    ) -> Result<Vec<Owned>, Failure> {
         let one = match (platform, tenant) {
-            (Some(platform), Some(tenant)) => Some(self.target(platform, Some(tenant))?.database.clone()),
+            (Some(platform), Some(tenant)) => {
+                Some(self.tenant(platform, schema, Some(tenant))?.target.database.clone())
+            }
             _ => None,
         };
         let platforms: Vec<&Platform> = match platform {
@@ -78,46 +115,129 @@ impl Registry {
         };
         let mut found = Vec::new();
         for platform in platforms {
-            for tenant in platform.tenants.values().filter(|tenant| tenant.ready) {
-                let database = &tenant.target.database;
-                if one.as_ref().is_none_or(|one| one == database) {
-                    let owner = Target { database: database.clone(), role: Some(platform.owner.clone()) };
-                    found.push((platform.name.clone(), tenant.written.clone(), Arc::new(owner)));
+            for schema in platform.schemas.values() {
+                for (key, tenant) in schema.tenants.iter().filter(|(_, tenant)| tenant.ready) {
+                    let database = &tenant.target.database;
+                    if one.as_ref().is_none_or(|one| one == database) {
+                        let owner = Target { database: database.clone(), role: Some(platform.owner.clone()) };
+                        found.push(Owned {
+                            platform: platform.name.clone(),
+                            schema: schema.name.clone(),
+                            tenant: tenant.written(key).to_owned(),
+                            target: Arc::new(owner),
+                        });
+                    }
                 }
             }
         }
-        found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        found.sort_by(|a, b| (&a.platform, &a.schema, &a.tenant).cmp(&(&b.platform, &b.schema, &b.tenant)));
         Ok(found)
     }
 
-    /// The database and call role of a platform's tenant.
+    /// The database of a platform's tenant, in its own schema or a stored one.
     ///
     /// # Errors
-    /// `platform_not_found`, `database_not_found`, `invalid_request`.
-    pub(crate) fn target(&self, platform: &str, tenant: Option<&str>) -> Result<&Arc<Target>, Failure> {
+    /// `platform_not_found`, `schema_not_found`, `database_not_found`, `invalid_request`.
+    pub(crate) fn tenant(
+        &self,
+        platform: &str,
+        schema: Option<&str>,
+        tenant: Option<&str>,
+    ) -> Result<&Tenant, Failure> {
         let platform = self.platform(platform)?;
         let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
-        let found = match platform.tenants.get(tenant) {
-            Some(found) => Some(found),
-            None => {
-                let named = Named::new("tenant", tenant).map_err(bad_name)?;
-                platform.tenants.get(&named.key).filter(|found| found.written == tenant)
-            }
+        let found = match schema.filter(|name| !name.is_empty()) {
+            None => match platform.schemas.get("").and_then(|own| own.find(tenant)) {
+                Some(found) => Some(found),
+                None => platform.by_database_name(tenant),
+            },
+            Some(name) => platform.schema(name)?.find(tenant),
         };
-        match found {
-            Some(found) if found.ready => Ok(&found.target),
-            _ => {
-                let failure = Failure::new(
+        found.filter(|tenant| tenant.ready).ok_or_else(|| {
+            let of = schema
+                .filter(|name| !name.is_empty())
+                .map(|name| format!(" in the schema \"{name}\""))
+                .unwrap_or_default();
+            Failure {
+                database: platform.database_name(schema, tenant),
+                ..Failure::new(
                     ErrorCode::DatabaseNotFound,
-                    format!("the platform \"{}\" has no database for the tenant \"{tenant}\"", platform.name),
-                );
-                let name = Named::new("tenant", tenant).ok().and_then(|tenant| {
-                    let platform = Named::new("platform", &platform.name).ok()?;
-                    database_name(&platform.key, &tenant.key).ok()
-                });
-                Err(Failure { database: name, ..failure })
+                    format!("the platform \"{}\" has no database for the tenant \"{tenant}\"{of}", platform.name),
+                )
+            }
+        })
+    }
+
+    /// The database and call role of a platform's tenant, for a call.
+    ///
+    /// # Errors
+    /// As [`Registry::tenant`]; `connection_failed` for one that is suspended.
+    pub(crate) fn target(
+        &self,
+        platform: &str,
+        schema: Option<&str>,
+        tenant: Option<&str>,
+    ) -> Result<&Arc<Target>, Failure> {
+        let found = self.tenant(platform, schema, tenant)?;
+        match &found.suspended {
+            None => Ok(&found.target),
+            Some(reason) => {
+                let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                let name = tenant.filter(|_| !is_main(tenant)).unwrap_or(MAIN_TENANT);
+                Err(Failure::new(ErrorCode::TenantSuspended, format!("the tenant \"{name}\" is suspended{because}"))
+                    .database(&*found.target.database))
             }
         }
+    }
+}
+
+impl Platform {
+    /// A stored schema, as it was written or sanitised.
+    ///
+    /// # Errors
+    /// `schema_not_found`, `invalid_request` for a name of nothing.
+    pub(super) fn schema(&self, name: &str) -> Result<&Schema, Failure> {
+        let named = Named::new("schema", name).map_err(bad_name)?;
+        self.schemas.get(&named.key).filter(|schema| schema.name == name || named.key == name).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::SchemaNotFound,
+                format!("the platform \"{}\" has no stored schema \"{name}\"", self.name),
+            )
+        })
+    }
+
+    /// A tenant of a stored schema, by what follows the platform in its database's name: clients of the gateway's first API call it so.
+    fn by_database_name(&self, tenant: &str) -> Option<&Tenant> {
+        let name = format!("{}_{}", sanitise(&self.name), sanitise(tenant));
+        let stored =
+            self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| schema.tenants.values());
+        stored.into_iter().find(|tenant| *tenant.target.database == *name)
+    }
+
+    fn database_name(&self, schema: Option<&str>, tenant: &str) -> Option<String> {
+        let (platform, tenant) = (sanitise(&self.name), sanitise(tenant));
+        match schema.filter(|name| !name.is_empty()) {
+            None => stonescriptdb_protocol::database_name(&platform, &tenant),
+            Some(schema) => stonescriptdb_protocol::stored_database_name(&platform, &sanitise(schema), &tenant),
+        }
+        .ok()
+    }
+}
+
+impl Schema {
+    /// A tenant as it was written, or sanitised.
+    fn find(&self, tenant: &str) -> Option<&Tenant> {
+        if let Some(found) = self.tenants.get(tenant) {
+            return Some(found);
+        }
+        self.tenants.get(sanitise(tenant).as_str()).filter(|found| found.written.as_deref() == Some(tenant))
+    }
+}
+
+impl Tenant {
+    /// As it was registered; `key` is what that sanitises to.
+    pub(super) fn written<'t>(&'t self, key: &'t str) -> &'t str {
+        self.written.as_deref().unwrap_or(key)
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) struct App {
     main: MainThread,
     pool: Arc<pool::Pool>,
     deployments: deploy::Gates,
+    jobs: deploy::Jobs,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -98,6 +99,7 @@ pub(crate) fn main() -> ! {
         registry_readable: AtomicBool::new(false),
         main,
         deployments: deploy::Gates::default(),
+        jobs: deploy::Jobs::default(),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),

@@ -214,6 +214,21 @@ impl Pool {
         state.start_for_the_starving(&self.main);
     }
 
+    /// Ends the idle executors of a target: it will not be asked for soon.
+    pub(super) fn release(&self, target: &Target) {
+        let mut state = self.lock();
+        let Some((target, lane)) =
+            state.lanes.get_key_value(target).map(|(target, lane)| (target.clone(), lane.idle.len()))
+        else {
+            return;
+        };
+        if lane > 0 {
+            let gone = state.lanes.get_mut(&target).map(|lane| std::mem::take(&mut lane.idle)).unwrap_or_default();
+            gone.iter().for_each(|executor| state.forget(&executor.target));
+            state.start_for_the_starving(&self.main);
+        }
+    }
+
     /// Keeps a database free of executors until the guard is dropped; gives it once their processes are gone.
     pub(super) async fn hold(self: &Arc<Self>, database: &str) -> Hold {
         {

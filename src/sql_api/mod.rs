@@ -2,7 +2,10 @@
 
 mod client;
 
-use stonescriptdb_protocol::{Asked, BackendRequest, DeployMode, DeployOptions, ErrorCode, Failure, MissingRows};
+use stonescriptdb_protocol::{
+    Asked, BackendRequest, DeployMode, DeployOptions, Deployment, ErrorCode, Failure, FleetOptions, MissingRows,
+    Selection,
+};
 
 use crate::postgres::{Arguments, Returned, hooks};
 
@@ -28,59 +31,149 @@ pub(crate) fn check(arguments: &Arguments) -> Result<Returned, Failure> {
 }
 
 fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> {
-    let archive = arguments.bytes(0).ok_or_else(|| missing("schema"))?;
-    let seeders = match arguments.text(7).as_deref() {
-        None | Some("check") => MissingRows::Refuse,
-        Some("insert_missing") => MissingRows::Insert,
-        Some(other) => {
-            let message = format!("the argument seeders is check or insert_missing, not \"{other}\"");
-            return Err(Failure::new(ErrorCode::InvalidRequest, message));
-        }
-    };
-    json(&BackendRequest::Deploy {
+    let tenant = arguments.text(2).filter(|tenant| !tenant.is_empty());
+    let deployment = Deployment {
         mode,
-        archive,
+        archive: Some(arguments.bytes(0).ok_or_else(|| missing("schema"))?),
         platform: arguments.text(1),
-        tenant: arguments.text(2),
+        schema: None,
+        selection: match (mode, tenant) {
+            (DeployMode::Migrate, None) => Selection::All,
+            (_, tenant) => Selection::Tenant(tenant),
+        },
         options: DeployOptions {
             force: arguments.boolean(3),
             allow: arguments.texts(4),
             dry_run: arguments.boolean(5),
             continue_on_error: false,
             verify: arguments.boolean(6),
-            seeders,
+            seeders: missing_rows(arguments.text(7))?,
             plan: arguments.text(8),
         },
+        fleet: FleetOptions::default(),
+        asked: asked(),
+        must_be_new: false,
+        deployment_id: String::new(),
+    };
+    json(&BackendRequest::Deploy { deployment, wait: true })
+}
+
+/// `migrate_all(platform, schema_name, schema, tenants, canary, parallel, on_error, retries, force, allow, dry_run, verify, seeders, wait)`.
+pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
+    let continue_on_error = match arguments.text(6).as_deref() {
+        None | Some("stop") => false,
+        Some("continue") => true,
+        Some(other) => return Err(invalid(format!("the argument on_error is stop or continue, not \"{other}\""))),
+    };
+    let number = |place: usize, name: &str, default: u32| match arguments.integer(place) {
+        None => Ok(default),
+        Some(number) => u32::try_from(number).map_err(|_| invalid(format!("the argument {name} must not be negative"))),
+    };
+    let defaults = FleetOptions::default();
+    let deployment = Deployment {
+        mode: DeployMode::Migrate,
+        archive: arguments.bytes(2),
+        platform: Some(arguments.text(0).ok_or_else(|| missing("platform"))?),
+        schema: arguments.text(1).filter(|name| !name.is_empty()),
+        selection: if arguments.is_null(3) { Selection::All } else { Selection::Only(arguments.texts(3)) },
+        options: DeployOptions {
+            force: arguments.boolean(8),
+            allow: arguments.texts(9),
+            dry_run: arguments.boolean(10),
+            continue_on_error,
+            verify: arguments.boolean(11),
+            seeders: missing_rows(arguments.text(12))?,
+            plan: None,
+        },
+        fleet: FleetOptions {
+            canary: arguments.texts(4),
+            parallel: number(5, "parallel", defaults.parallel)?,
+            retries: number(7, "retries", defaults.retries)?,
+        },
+        asked: asked(),
+        must_be_new: false,
+        deployment_id: String::new(),
+    };
+    json(&BackendRequest::Deploy { deployment, wait: arguments.is_null(13) || arguments.boolean(13) })
+}
+
+/// `upload_schema(platform, schema_name, schema)`.
+pub(crate) fn upload_schema(arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Upload {
+        platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
+        schema: arguments.text(1).filter(|name| !name.is_empty()).ok_or_else(|| missing("schema_name"))?,
+        archive: arguments.bytes(2).ok_or_else(|| missing("schema"))?,
         asked: asked(),
     })
 }
 
-/// `call(platform, function, params, tenant_id)`.
+/// `create_database(platform, schema_name, database_id)`.
+pub(crate) fn create_database(arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Create {
+        platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
+        schema: Some(arguments.text(1).filter(|name| !name.is_empty()).ok_or_else(|| missing("schema_name"))?),
+        tenant: arguments.text(2),
+        asked: asked(),
+    })
+}
+
+/// `cancel_deployment(deployment)`.
+pub(crate) fn cancel_deployment(arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Cancel { deployment_id: arguments.uuid(0).ok_or_else(|| missing("deployment"))? })
+}
+
+/// `resume_deployment(deployment, wait)`.
+pub(crate) fn resume_deployment(arguments: &Arguments) -> Result<Returned, Failure> {
+    again(arguments, false)
+}
+
+/// `retry_deployment(deployment, wait)`.
+pub(crate) fn retry_deployment(arguments: &Arguments) -> Result<Returned, Failure> {
+    again(arguments, true)
+}
+
+fn again(arguments: &Arguments, failed: bool) -> Result<Returned, Failure> {
+    let deployment_id = arguments.uuid(0).ok_or_else(|| missing("deployment"))?;
+    json(&BackendRequest::Again { deployment_id, failed, wait: arguments.boolean(1) })
+}
+
+fn missing_rows(value: Option<String>) -> Result<MissingRows, Failure> {
+    match value.as_deref() {
+        None | Some("check") => Ok(MissingRows::Refuse),
+        Some("insert_missing") => Ok(MissingRows::Insert),
+        Some(other) => Err(invalid(format!("the argument seeders is check or insert_missing, not \"{other}\""))),
+    }
+}
+
+/// `call(platform, function, params, tenant_id, schema_name)`.
 pub(crate) fn call(arguments: &Arguments) -> Result<Returned, Failure> {
     json(&BackendRequest::Call {
         platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
         function: arguments.text(1).ok_or_else(|| missing("function"))?,
         params: arguments.json(2).unwrap_or_default().into_bytes(),
         tenant: arguments.text(3),
+        schema: arguments.text(4),
         timeout_ms: crate::settings::call_timeout_ms(),
     })
 }
 
 /// `create_tenant(platform, tenant_id)`.
 pub(crate) fn create_tenant(arguments: &Arguments) -> Result<Returned, Failure> {
-    json(&BackendRequest::CreateTenant {
+    json(&BackendRequest::Create {
         platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
-        tenant: arguments.text(1).ok_or_else(|| missing("tenant_id"))?,
+        schema: None,
+        tenant: Some(arguments.text(1).ok_or_else(|| missing("tenant_id"))?),
         asked: asked(),
     })
 }
 
-/// `drop_tenant(platform, tenant_id, confirm)`.
+/// `drop_tenant(platform, tenant_id, confirm, schema_name)`.
 pub(crate) fn drop_tenant(arguments: &Arguments) -> Result<Returned, Failure> {
     json(&BackendRequest::DropTenant {
         platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
         tenant: arguments.text(1).unwrap_or_default(),
         confirm: arguments.text(2).ok_or_else(|| missing("confirm"))?,
+        schema: arguments.text(3),
     })
 }
 
@@ -110,5 +203,9 @@ fn asked() -> Asked {
 }
 
 fn missing(argument: &str) -> Failure {
-    Failure::new(ErrorCode::InvalidRequest, format!("the argument {argument} must not be NULL"))
+    invalid(format!("the argument {argument} must not be NULL"))
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(ErrorCode::InvalidRequest, message)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeployMode, DeployOptions, DeployReport, ExtensionSpec, Failure, Proved};
+use crate::{DeployMode, DeployOptions, ExtensionSpec, Failure, Finish, FleetOptions, Progress, Proved, Selection};
 
 /// Who asked, for the record.
 #[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum ControlRequest {
         archive: Vec<u8>,
     },
     /// Reads and checks a bundle, settles names, makes roles and registry rows. Answer: [`Prepared`].
-    Prepare(Prepare),
+    Prepare(Deployment),
     /// Creates the empty database in which a bundle is proved, unless its template is there. Answer: [`Template`].
     EnsureTemplate(TemplateKey),
     /// Makes the template of one bundle that of another, and opens it. Answer: `Option<String>`, its name; none if there is no such template.
@@ -90,7 +90,16 @@ pub enum ControlRequest {
     },
     /// Records a deployment that was refused before any database was touched. Answer: unit.
     Refused(Refused),
-    /// Records how a deployment ended; drops databases that were made for it and did not get anywhere. Answer: unit.
+    /// Opens a deployment again that came to no end. Answer: [`Prepared`].
+    Reopen {
+        /// Which.
+        deployment_id: String,
+        /// Those that failed, and those that were skipped because of them; otherwise all that are not done and did not fail.
+        failed: bool,
+    },
+    /// Records how a deployment goes. Answer: unit.
+    Progress(Progress),
+    /// Records how a deployment ended; drops databases that were made for it and did not get anywhere. Answer: [`crate::Counts`].
     Finish(Finish),
     /// Drops a tenant's database and its registry row. Answer: unit.
     DropTenant {
@@ -101,6 +110,18 @@ pub enum ControlRequest {
     ListDatabases {
         /// The platform as registered.
         platform: String,
+    },
+    /// A deployment and its databases as recorded. Answer: `Option<String>`, JSON.
+    Status {
+        /// Which.
+        deployment_id: String,
+    },
+    /// A stored schema as answers show it. Answer: `String`, JSON.
+    StoredSchema {
+        /// The platform as registered.
+        platform: String,
+        /// The schema as uploaded.
+        schema: String,
     },
     /// After a start: drops what an interrupted deployment left half built. Answer: the names dropped.
     Reconcile,
@@ -117,32 +138,46 @@ pub struct DatabaseRow {
     pub size_mb: f64,
 }
 
-/// The first half of a deployment.
-#[derive(Serialize, Deserialize, Debug)]
-pub struct Prepare {
+/// A deployment as it is asked for.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct Deployment {
     /// Register or migrate.
     pub mode: DeployMode,
-    /// The bundle; `None` takes the platform's newest one, if there is one.
+    /// The bundle; `None` takes the schema's newest one, if there is one.
     pub archive: Option<Vec<u8>>,
     /// The platform; `None` is what the bundle's manifest says.
     pub platform: Option<String>,
-    /// The tenant as sent.
-    pub tenant: Option<String>,
+    /// The stored schema as sent; `None` is the platform's own.
+    pub schema: Option<String>,
+    /// Which databases.
+    pub selection: Selection,
     /// The database must not exist yet.
     pub must_be_new: bool,
     /// What is allowed.
     pub options: DeployOptions,
+    /// What is for several databases.
+    pub fleet: FleetOptions,
     /// Who asked.
     pub asked: Asked,
-    /// The deployment's id, chosen by the server.
+    /// Its id: the server's choice, whatever is sent.
     pub deployment_id: String,
 }
 
 /// What is known after the first half.
 #[derive(Serialize, Deserialize, Debug)]
 pub struct Prepared {
+    /// Register or migrate.
+    pub mode: DeployMode,
+    /// What is allowed.
+    pub options: DeployOptions,
+    /// What is for several databases.
+    pub fleet: FleetOptions,
+    /// It is for one database by its nature, and not for as many as there are.
+    pub is_single: bool,
     /// The platform as it was registered.
     pub platform: String,
+    /// The stored schema as it was uploaded; empty is the platform's own.
+    pub schema: String,
     /// The role that owns its databases.
     pub owner_role: String,
     /// The role that calls run as.
@@ -193,8 +228,16 @@ pub struct PreparedBundle {
 /// One database of a deployment.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub struct PreparedDatabase {
+    /// Its place in the record of the deployment.
+    pub position: u32,
     /// Its name.
     pub name: String,
+    /// The tenant as registered.
+    pub tenant: String,
+    /// It goes first.
+    pub canary: bool,
+    /// What is known of its outcome without looking: it is in the bundle's state already, or a later deployment has left that behind.
+    pub settled: Option<Settled>,
     /// It is to be created for this deployment.
     pub created: bool,
     /// It is there, and a standalone gateway deployed it.
@@ -203,47 +246,20 @@ pub struct PreparedDatabase {
     pub bundle: Option<usize>,
 }
 
+/// Why a database of a deployment needs nothing.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// It is in the state of the bundle.
+    Unchanged,
+    /// A later deployment has brought it to another bundle.
+    Superseded,
+}
+
 /// A deployment that was refused.
 #[derive(Serialize, Deserialize, Debug)]
 pub struct Refused {
-    /// Its id.
-    pub deployment_id: String,
-    /// Register or migrate.
-    pub mode: DeployMode,
-    /// The platform as it was sent.
-    pub platform: String,
-    /// The tenant as it was sent.
-    pub tenant: Option<String>,
-    /// What was allowed.
-    pub options: DeployOptions,
-    /// Who asked.
-    pub asked: Asked,
+    /// What was asked, without its bundle.
+    pub asked_for: Deployment,
     /// Why.
     pub failure: Failure,
-}
-
-/// The second half of a deployment: the record of it.
-#[derive(Serialize, Deserialize, Debug)]
-pub struct Finish {
-    /// Which.
-    pub deployment_id: String,
-    /// `completed`, `failed`, …
-    pub state: String,
-    /// Database by database.
-    pub outcomes: Vec<DatabaseOutcome>,
-}
-
-/// How it went in one database.
-#[derive(Serialize, Deserialize, Debug, Clone)]
-pub struct DatabaseOutcome {
-    /// The database.
-    pub database: String,
-    /// It was created for this deployment.
-    pub created: bool,
-    /// The bundle that it was to get.
-    pub bundle_sha256: Option<String>,
-    /// `None` is a database that was left alone because an earlier one failed.
-    pub result: Option<Result<DeployReport, Failure>>,
-    /// Milliseconds it took.
-    pub duration_ms: f64,
 }

@@ -21,6 +21,8 @@ pub enum ErrorCode {
     DatabaseNotFound,
     FunctionNotFound,
     PlatformNotFound,
+    DeploymentNotFound,
+    SchemaNotFound,
     DatabaseAlreadyExists,
     PlatformAlreadyRegistered,
     NameCollision,
@@ -36,6 +38,7 @@ pub enum ErrorCode {
     VerificationFailed,
     QueryFailed,
     ConnectionFailed,
+    TenantSuspended,
     PoolExhausted,
     InternalError,
 }

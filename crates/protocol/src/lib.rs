@@ -8,14 +8,15 @@
 mod control;
 mod deployment;
 mod failure;
+mod fleet;
 mod frame;
 mod message;
 mod names;
 mod number;
 
 pub use control::{
-    Asked, ControlRequest, DatabaseOutcome, DatabaseRow, Finish, Prepare, Prepared, PreparedBundle, PreparedDatabase,
-    Refused, Template, TemplateKey,
+    Asked, ControlRequest, DatabaseRow, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled,
+    Template, TemplateKey,
 };
 pub use deployment::{
     AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow,
@@ -23,7 +24,8 @@ pub use deployment::{
     Validation, Verification,
 };
 pub use failure::{ErrorCode, Failure};
+pub use fleet::{Counts, DatabaseOutcome, Finish, FleetOptions, Outcome, Progress, Selection};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};
 pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
-pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise};
+pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise, stored_database_name};
 pub use number::whole_number;

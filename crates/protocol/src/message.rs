@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    AdoptRequest, Asked, ControlRequest, DeployMode, DeployOptions, DeployRequest, ExtensionSpec, ProveRequest,
-};
+use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest};
 
 /// An executor's first words.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
@@ -61,11 +59,14 @@ pub enum ExecutorRequest {
 
 /// What an ordinary backend asks of the broker.
 #[derive(Serialize, Deserialize, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of them is alive at a time")]
 pub enum BackendRequest {
     /// A function call. Answer: a Rows frame.
     Call {
         /// The platform.
         platform: String,
+        /// The stored schema; `None` is the platform's own.
+        schema: Option<String>,
         /// The tenant as sent.
         tenant: Option<String>,
         /// The function.
@@ -75,34 +76,55 @@ pub enum BackendRequest {
         /// Milliseconds; 0 is no limit.
         timeout_ms: u32,
     },
-    /// Register or migrate. Answer: JSON text, the same as over HTTP.
+    /// A deployment. Answer: JSON text, the same as over HTTP.
     Deploy {
-        /// Which of the two.
-        mode: DeployMode,
-        /// The bundle.
-        archive: Vec<u8>,
-        /// The platform, else the manifest's.
-        platform: Option<String>,
-        /// The tenant as sent.
+        /// What is asked.
+        deployment: Deployment,
+        /// Its end is waited for.
+        wait: bool,
+    },
+    /// A tenant, or a database of a stored schema, from the newest bundle. Answer: JSON text.
+    Create {
+        /// The platform.
+        platform: String,
+        /// The stored schema; `None` is the platform's own.
+        schema: Option<String>,
+        /// The tenant, or the database's id.
         tenant: Option<String>,
-        /// What is allowed.
-        options: DeployOptions,
         /// Who asked.
         asked: Asked,
     },
-    /// A tenant from the platform's newest bundle. Answer: JSON text.
-    CreateTenant {
+    /// A bundle for a stored schema. Answer: JSON text.
+    Upload {
         /// The platform.
         platform: String,
-        /// The tenant.
-        tenant: String,
+        /// The schema.
+        schema: String,
+        /// The bundle.
+        archive: Vec<u8>,
         /// Who asked.
         asked: Asked,
+    },
+    /// The end of a running deployment. Answer: JSON text.
+    Cancel {
+        /// Which.
+        deployment_id: String,
+    },
+    /// A deployment taken up again. Answer: JSON text.
+    Again {
+        /// Which.
+        deployment_id: String,
+        /// The databases that failed; otherwise those that are not done.
+        failed: bool,
+        /// Its end is waited for.
+        wait: bool,
     },
     /// The end of a tenant. Answer: JSON text.
     DropTenant {
         /// The platform.
         platform: String,
+        /// The stored schema; `None` is the platform's own.
+        schema: Option<String>,
         /// The tenant.
         tenant: String,
         /// The database's name, typed again.

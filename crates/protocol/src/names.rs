@@ -66,6 +66,17 @@ pub fn database_name(platform_key: &str, tenant_key: &str) -> Result<String, Nam
     if name.len() > MAX_NAME { Err(NameError::TooLong(name)) } else { Ok(name) }
 }
 
+/// A database of a stored schema, from sanitised names: `shop_store_42`, `shop_store` without an id.
+///
+/// # Errors
+/// As [`database_name`].
+pub fn stored_database_name(platform_key: &str, schema_key: &str, tenant_key: &str) -> Result<String, NameError> {
+    match tenant_key {
+        MAIN_TENANT => database_name(platform_key, schema_key),
+        id => database_name(&format!("{platform_key}_{schema_key}"), id),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +105,12 @@ mod tests {
         }
         assert!(!is_main(Some("Main")));
         assert!(!is_main(Some("acme")));
+    }
+
+    #[test]
+    fn databases_of_stored_schemas_have_the_schema_in_their_names() {
+        assert_eq!(stored_database_name("shop", "store", "42").unwrap(), "shop_store_42");
+        assert_eq!(stored_database_name("shop", "store", "main").unwrap(), "shop_store");
     }
 
     #[test]

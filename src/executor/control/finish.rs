@@ -1,101 +1,113 @@
 //! The last half of a deployment: the record, and the end of what did not get anywhere.
 
 use pgrx::Spi;
-use stonescriptdb_protocol::{DatabaseOutcome, DeployReport, Failure, Finish};
+use stonescriptdb_protocol::{Counts, DatabaseOutcome, Failure, Finish, Outcome};
 
-use super::{execute, roles, spi};
+use super::{execute, record, registry, roles, spi};
 use crate::error;
 use crate::postgres::{toplevel, transaction};
 
-/// Writes the record. Databases made for this deployment that were not deployed are dropped first: if that fails, their rows stay and
-/// the next start tries again.
-pub(super) fn run(finish: Finish) -> Result<(), Failure> {
-    for outcome in finish.outcomes.iter().filter(|outcome| outcome.created && !succeeded(outcome)) {
+/// Writes the end of the record. Databases made for this deployment that were not deployed are dropped first: if that fails, their rows
+/// stay and the next start tries again.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn run(finish: &Finish) -> Result<Counts, Failure> {
+    for outcome in finish.outcomes.iter().filter(|outcome| outcome.created && !outcome.result.is_success()) {
         toplevel::drop_database(&outcome.database)?;
     }
     transaction(|| {
-        if finish.outcomes.iter().all(changed_nothing) {
+        let is_quiet = finish.outcomes.iter().all(changed_nothing);
+        if is_quiet {
             // A record that nothing happened may be lost with a crash.
             execute("SET LOCAL synchronous_commit = off", &[])?;
         }
-        for (position, outcome) in finish.outcomes.iter().enumerate() {
-            record(&finish, position, outcome)?;
+        for outcome in &finish.outcomes {
+            record::database(&finish.deployment_id, finish.dry_run, outcome)?;
         }
         execute(
-            "UPDATE stonescriptdb.deployment SET state = $2, finished_at = now() WHERE id = $1::uuid",
-            &[finish.deployment_id.as_str().into(), finish.state.as_str().into()],
+            "UPDATE stonescriptdb.deployment d SET finished_at = now(), counts = to_jsonb(c),
+                 error = $4::jsonb,
+                 state = CASE WHEN $4 IS NOT NULL THEN 'failed' WHEN $2 THEN 'cancelled' WHEN $3 THEN 'planned'
+                              WHEN c.total > c.succeeded + c.unchanged AND c.succeeded + c.unchanged = 0 THEN 'failed'
+                              WHEN c.total > c.succeeded + c.unchanged THEN 'partial'
+                              WHEN c.warned > 0 THEN 'completed_with_warnings' ELSE 'completed' END
+             FROM stonescriptdb.deployment_counts($1::uuid) c WHERE d.id = $1::uuid",
+            &[
+                finish.deployment_id.as_str().into(),
+                finish.cancelled.into(),
+                finish.dry_run.into(),
+                finish.refused.as_ref().map(|failure| error::to_json(failure, None).to_string()).into(),
+            ],
         )?;
-        if finish.state != "planned" {
-            let deployed: Vec<&str> = finish
-                .outcomes
-                .iter()
-                .filter(|outcome| succeeded(outcome))
-                .filter_map(|outcome| outcome.bundle_sha256.as_deref())
-                .collect();
-            execute(
-                "UPDATE stonescriptdb.bundle SET deployed_at = clock_timestamp() WHERE sha256 = ANY ($2)
-                 AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)",
-                &[finish.deployment_id.as_str().into(), deployed.into()],
-            )?;
+        if !finish.dry_run && finish.refused.is_none() {
+            note_bundles(&finish.deployment_id)?;
         }
-        execute(
-            "DELETE FROM stonescriptdb.bundle b WHERE deployed_at IS NULL
-             AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.platform = b.platform AND t.sha256 = b.sha256)
-             AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)
-             AND NOT EXISTS (SELECT FROM stonescriptdb.deployment d WHERE d.platform = b.platform
-                             AND d.bundle_sha256 = b.sha256 AND d.state = 'running')",
-            &[finish.deployment_id.as_str().into()],
-        )?;
-        forget_empty_platform(&finish.deployment_id)
+        forget_bundles(&finish.deployment_id)?;
+        forget_empty_platform(&finish.deployment_id)?;
+        if !is_quiet || finish.outcomes.is_empty() {
+            record::tell(&finish.deployment_id, None)?;
+        }
+        record::counts(&finish.deployment_id)
     })
 }
 
-fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
-    !outcome.created
-        && matches!(&outcome.result, Some(Ok(report)) if report.plan.is_empty() && report.seeders.is_empty())
-}
-
-fn succeeded(outcome: &DatabaseOutcome) -> bool {
-    matches!(outcome.result, Some(Ok(_)))
-}
-
-fn record(finish: &Finish, position: usize, outcome: &DatabaseOutcome) -> Result<(), Failure> {
-    let (state, report, failure) = match &outcome.result {
-        None => ("skipped", None, None),
-        Some(Ok(report)) if report.unfinished => ("completed_with_warnings", to_text(report), None),
-        Some(Ok(report)) => ("completed", to_text(report), None),
-        Some(Err(failure)) => ("failed", None, Some(error::to_json(failure, None).to_string())),
-    };
+/// The bundles that were deployed or stored, and the newest of them as its schema's: a stored schema gets its bundle by an upload, the
+/// platform's own by a deployment.
+fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
     execute(
-        "UPDATE stonescriptdb.deployment_database SET state = $3, duration_ms = $4, report = $5::jsonb, error = $6::jsonb
-         WHERE deployment_id = $1::uuid AND position = $2",
-        &[
-            finish.deployment_id.as_str().into(),
-            (position as i32).into(),
-            state.into(),
-            outcome.duration_ms.into(),
-            report.into(),
-            failure.into(),
-        ],
+        "UPDATE stonescriptdb.bundle b SET deployed_at = clock_timestamp() FROM stonescriptdb.deployment d
+         WHERE d.id = $1::uuid AND b.platform = d.platform
+           AND b.sha256 IN (SELECT x.bundle_sha256 FROM stonescriptdb.deployment_database x WHERE x.deployment_id = d.id
+                            AND x.state IN ('completed', 'completed_with_warnings', 'unchanged'))",
+        &[deployment_id.into()],
     )?;
-    if succeeded(outcome) && finish.state != "planned" {
-        execute(
-            "UPDATE stonescriptdb.database SET state = 'ready', bundle_sha256 = coalesce($2, bundle_sha256), deployment_id = $3::uuid
-             WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)",
-            &[outcome.database.as_str().into(), outcome.bundle_sha256.as_deref().into(), finish.deployment_id.as_str().into()],
-        )?;
-        close_again(&outcome.database)?;
-    } else {
-        execute(
-            "DELETE FROM stonescriptdb.database WHERE name = $1 AND state <> 'ready'",
-            &[outcome.database.as_str().into()],
-        )?;
+    let newest = Spi::connect(|client| {
+        let mut rows = client
+            .select(
+                "SELECT d.platform, d.schema_name, coalesce(x.bundle_sha256, d.bundle_sha256) FROM stonescriptdb.deployment d
+                 LEFT JOIN stonescriptdb.deployment_database x ON x.deployment_id = d.id AND x.bundle_sha256 IS NOT NULL
+                      AND x.state IN ('completed', 'completed_with_warnings', 'unchanged')
+                 WHERE d.id = $1::uuid AND (d.kind = 'schema' OR d.schema_name = '' AND x.bundle_sha256 IS NOT NULL)
+                 ORDER BY x.position LIMIT 1",
+                Some(1),
+                &[deployment_id.into()],
+            )
+            .map_err(spi)?;
+        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+        let text = |place: usize| row.get::<String>(place).map_err(spi);
+        Ok(text(1)?.zip(text(2)?).zip(text(3)?))
+    })?;
+    newest.map_or(Ok(()), |((platform, schema), sha256)| registry::set_schema(&platform, &schema, &sha256))
+}
+
+/// Bundles that came to nothing: never deployed nor stored, without a template, and not to be taken up again.
+fn forget_bundles(deployment_id: &str) -> Result<(), Failure> {
+    execute(
+        "DELETE FROM stonescriptdb.bundle b WHERE deployed_at IS NULL
+         AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)
+         AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.platform = b.platform AND t.sha256 = b.sha256)
+         AND NOT EXISTS (SELECT FROM stonescriptdb.schema_version v WHERE v.platform = b.platform AND v.sha256 = b.sha256)
+         AND NOT EXISTS (SELECT FROM stonescriptdb.deployment d WHERE d.platform = b.platform
+                         AND d.bundle_sha256 = b.sha256 AND d.state IN ('running', 'interrupted'))
+         AND NOT (b.proved_at IS NOT NULL AND EXISTS (
+                SELECT FROM stonescriptdb.deployment d JOIN stonescriptdb.deployment_database x ON x.deployment_id = d.id
+                WHERE d.platform = b.platform AND x.bundle_sha256 = b.sha256 AND NOT d.dry_run
+                  AND d.state IN ('running', 'interrupted', 'cancelled', 'partial', 'failed')))",
+        &[deployment_id.into()],
+    )
+}
+
+fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
+    match &outcome.result {
+        Outcome::Done(report) => !outcome.created && report.plan.is_empty() && report.seeders.is_empty(),
+        Outcome::Unchanged | Outcome::Superseded => true,
+        _ => false,
     }
-    Ok(())
 }
 
 /// The owner role can grant what it likes on its database, in a DO block too; who may connect is not a bundle's to say.
-fn close_again(database: &str) -> Result<(), Failure> {
+pub(super) fn close_again(database: &str) -> Result<(), Failure> {
     let roles = Spi::connect(|client| {
         let mut rows = client
             .select(
@@ -111,10 +123,6 @@ fn close_again(database: &str) -> Result<(), Failure> {
         Ok(row.get::<String>(1).map_err(spi)?.zip(row.get::<String>(2).map_err(spi)?))
     })?;
     roles.map_or(Ok(()), |(owner, call)| roles::close_database(database, &owner, &call))
-}
-
-fn to_text(report: &DeployReport) -> Option<String> {
-    serde_json::to_string(report).ok()
 }
 
 /// A platform that this deployment registered, and that has nothing, is as if it had never been.
@@ -190,9 +198,15 @@ pub(super) fn reconcile() -> Result<Vec<String>, Failure> {
         }
         // A database that was being taken over is as it was, but for its owner; taking it over goes on where it stopped.
         execute("DELETE FROM stonescriptdb.database WHERE state = 'adopting'", &[])?;
-        execute("UPDATE stonescriptdb.deployment_database SET state = 'interrupted' WHERE state = 'running'", &[])?;
         execute(
-            "UPDATE stonescriptdb.deployment SET state = 'interrupted', finished_at = now() WHERE state = 'running'",
+            "UPDATE stonescriptdb.deployment_database SET state = 'interrupted' WHERE state = 'running'
+             AND deployment_id IN (SELECT id FROM stonescriptdb.deployment WHERE state = 'running')",
+            &[],
+        )?;
+        execute(
+            "UPDATE stonescriptdb.deployment d SET state = 'interrupted', finished_at = now(), counts = to_jsonb(c)
+             FROM (SELECT r.id, k.* FROM stonescriptdb.deployment r, stonescriptdb.deployment_counts(r.id) k WHERE r.state = 'running') c
+             WHERE d.id = c.id",
             &[],
         )
     })?;

@@ -2,9 +2,12 @@
 //!
 //! Runs as superuser with a pinned search path. It parses what a bundle says and never runs it.
 
+mod bundles;
 mod finish;
 mod prepare;
+mod record;
 mod registry;
+mod reopen;
 mod roles;
 mod template;
 
@@ -19,7 +22,9 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
     match request {
         ControlRequest::Identify { archive } => answer(prepare::identify(&archive)),
         ControlRequest::Prepare(request) => answer(prepare::run(&request)),
-        ControlRequest::Refused(refused) => answer(prepare::refused(&refused)),
+        ControlRequest::Refused(refused) => answer(record::refused(&refused)),
+        ControlRequest::Reopen { deployment_id, failed } => answer(reopen::run(&deployment_id, failed)),
+        ControlRequest::Progress(progress) => answer(record::progress(&progress)),
         ControlRequest::EnsureTemplate(key) => answer(template::ensure(&key)),
         ControlRequest::ReuseTemplate { from, to } => answer(template::reuse(&from, &to)),
         ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
@@ -35,9 +40,11 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         }
         ControlRequest::AdoptDatabase { database, owner_role } => answer(adopt_database(&database, &owner_role)),
         ControlRequest::Blockers { database, role } => answer(blockers(&database, &role)),
-        ControlRequest::Finish(request) => answer(finish::run(request)),
+        ControlRequest::Finish(request) => answer(finish::run(&request)),
         ControlRequest::DropTenant { database } => answer(drop_tenant(&database)),
         ControlRequest::ListDatabases { platform } => answer(list(&platform)),
+        ControlRequest::Status { deployment_id } => answer(status(&deployment_id)),
+        ControlRequest::StoredSchema { platform, schema } => answer(stored_schema(&platform, &schema)),
         ControlRequest::Reconcile => answer(finish::reconcile()),
     }
 }
@@ -109,6 +116,31 @@ fn list(platform: &str) -> Result<Vec<DatabaseRow>, Failure> {
             })
             .collect()
         })
+    })
+}
+
+fn status(deployment_id: &str) -> Result<Option<String>, Failure> {
+    // What is no UUID is no deployment's id.
+    let Ok(id) = uuid::Uuid::parse_str(deployment_id) else { return Ok(None) };
+    transaction(|| {
+        Spi::get_one_with_args::<String>(
+            "SELECT stonescriptdb.deployment_status($1::uuid)::text",
+            &[id.to_string().into()],
+        )
+        .map_err(|error| spi(error).into())
+    })
+}
+
+fn stored_schema(platform: &str, schema: &str) -> Result<String, Failure> {
+    transaction(|| {
+        let found = Spi::get_one_with_args::<String>(
+            "SELECT (SELECT json_build_object('platform', platform, 'schema_name', schema_name, 'has_tables', has_tables,
+                        'has_functions', has_functions, 'has_migrations', has_migrations, 'has_seeders', has_seeders,
+                        'checksum', bundle_sha256)::text
+                     FROM stonescriptdb.schemas WHERE platform = $1 AND schema_name = $2)",
+            &[platform.into(), schema.into()],
+        );
+        Ok::<_, Failure>(found.map_err(spi)?.unwrap_or_default())
     })
 }
 

@@ -2,9 +2,7 @@
 
 use pgrx::{Spi, pg_sys};
 use stonescriptdb_bundle::{Bundle, Kind};
-use stonescriptdb_protocol::{
-    Asked, DeployMode, DeployOptions, ErrorCode, ExtensionSpec, Failure, Named, Proved, TemplateKey,
-};
+use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, Named, Proved, TemplateKey};
 
 use super::{execute, spi};
 
@@ -18,11 +16,15 @@ pub(super) struct Platform {
 /// A database's row, and whether the database is there.
 pub(super) struct Database {
     pub(super) name: String,
-    pub(super) tenant: String,
+    pub(super) tenant: Named,
     pub(super) ready: bool,
     pub(super) exists: bool,
     /// The bundle that it is in the state of.
     pub(super) bundle_sha256: Option<String>,
+    /// Something about it has to be looked at, whatever bundle it is in the state of.
+    pub(super) unsettled: bool,
+    /// The deployment that brought it to its state.
+    pub(super) deployment_id: Option<String>,
 }
 
 /// Finds a platform by its sanitised name.
@@ -54,39 +56,105 @@ pub(super) fn platform(named: &Named) -> Result<Option<Platform>, Failure> {
     }
 }
 
-/// The databases of a platform, its own first; one tenant's if `tenant` is given.
-pub(super) fn databases(platform: &str, tenant: Option<&str>) -> Result<Vec<Database>, Failure> {
+/// The databases of a platform's schema, the one without an id first; one tenant's if `tenant_key` is given.
+pub(super) fn databases(platform: &str, schema: &str, tenant_key: Option<&str>) -> Result<Vec<Database>, Failure> {
     Spi::connect(|client| {
         let rows = client
             .select(
-                "SELECT coalesce(c.datname, d.name)::text, d.tenant_id, d.state = 'ready', c.oid IS NOT NULL, d.bundle_sha256
+                "SELECT coalesce(c.datname, d.name)::text, d.tenant_id, d.tenant_key, d.state = 'ready', c.oid IS NOT NULL,
+                        d.bundle_sha256, d.touched OR d.unfinished, d.deployment_id::text
                  FROM stonescriptdb.database d LEFT JOIN pg_database c ON c.oid = d.datid
-                 WHERE d.platform = $1 AND ($2 IS NULL OR d.tenant_key = $2)
+                 WHERE d.platform = $1 AND d.schema_name = $2 AND ($3 IS NULL OR d.tenant_key = $3)
                  ORDER BY d.tenant_key <> 'main', d.tenant_key",
                 None,
-                &[platform.into(), tenant.into()],
+                &[platform.into(), schema.into(), tenant_key.into()],
             )
             .map_err(spi)?;
         rows.map(|row| {
             Ok(Database {
                 name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-                tenant: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
-                ready: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
-                exists: row.get::<bool>(4).map_err(spi)?.unwrap_or_default(),
-                bundle_sha256: row.get::<String>(5).map_err(spi)?,
+                tenant: Named {
+                    written: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
+                    key: row.get::<String>(3).map_err(spi)?.unwrap_or_default(),
+                },
+                ready: row.get::<bool>(4).map_err(spi)?.unwrap_or_default(),
+                exists: row.get::<bool>(5).map_err(spi)?.unwrap_or_default(),
+                bundle_sha256: row.get::<String>(6).map_err(spi)?,
+                unsettled: row.get::<bool>(7).map_err(spi)?.unwrap_or_default(),
+                deployment_id: row.get::<String>(8).map_err(spi)?,
             })
         })
         .collect()
     })
 }
 
+/// A schema of a platform.
+pub(super) struct Schema {
+    /// As it was uploaded; empty is the platform's own.
+    pub(super) name: String,
+    /// Sanitised.
+    pub(super) key: String,
+    /// Its newest bundle.
+    pub(super) bundle_sha256: Option<String>,
+}
+
+/// Finds a schema by its sanitised name; the platform's own has none and is always there.
+///
+/// # Errors
+/// `name_collision` if another one sanitises to the same.
+pub(super) fn schema(platform: &str, named: Option<&Named>) -> Result<Option<Schema>, Failure> {
+    let key = named.map_or("", |named| named.key.as_str());
+    let found = Spi::connect(|client| {
+        let mut rows = client
+            .select(
+                "SELECT name, bundle_sha256 FROM stonescriptdb.stored_schema WHERE platform = $1 AND key = $2",
+                Some(1),
+                &[platform.into(), key.into()],
+            )
+            .map_err(spi)?;
+        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+        Ok(Some(Schema {
+            name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+            key: key.to_owned(),
+            bundle_sha256: row.get::<String>(2).map_err(spi)?,
+        }))
+    })?;
+    match (found, named) {
+        (Some(schema), Some(named)) if schema.name != named.written && named.key != named.written => {
+            Err(collision(format!(
+                "the schemas \"{}\" and \"{}\" of the platform \"{platform}\" would both be \"{}\"",
+                schema.name, named.written, named.key
+            )))
+        }
+        (None, None) => Ok(Some(Schema { name: String::new(), key: String::new(), bundle_sha256: None })),
+        (found, _) => Ok(found),
+    }
+}
+
+/// Makes a bundle a schema's newest: new databases are made of it.
+pub(super) fn set_schema(platform: &str, schema: &str, sha256: &str) -> Result<(), Failure> {
+    let key = stonescriptdb_protocol::sanitise(schema);
+    execute(
+        "INSERT INTO stonescriptdb.stored_schema AS s (platform, name, key, bundle_sha256) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (platform, name) DO UPDATE SET bundle_sha256 = excluded.bundle_sha256, updated_at = now()
+         WHERE s.bundle_sha256 IS DISTINCT FROM excluded.bundle_sha256",
+        &[platform.into(), schema.into(), key.as_str().into(), sha256.into()],
+    )?;
+    execute(
+        "INSERT INTO stonescriptdb.schema_version (platform, schema_name, sha256) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        &[platform.into(), schema.into(), sha256.into()],
+    )
+}
+
 /// Notes that a database is about to be created, so that it is found and removed if that goes wrong.
 ///
 /// # Errors
 /// `name_collision` if the name is another tenant's, `database_already_exists` if a database that is not ours has it.
-pub(super) fn claim(platform: &str, tenant: &Named, database: &str, adopt: bool) -> Result<(), Failure> {
+pub(super) fn claim(platform: &str, schema: &str, tenant: &Named, database: &str, adopt: bool) -> Result<(), Failure> {
     let owner = Spi::get_one_with_args::<String>(
-        "SELECT (SELECT platform || ', tenant ' || tenant_id FROM stonescriptdb.database WHERE name = $1)",
+        "SELECT (SELECT platform || CASE schema_name WHEN '' THEN '' ELSE ', schema ' || schema_name END || ', tenant ' || tenant_id
+                 FROM stonescriptdb.database d WHERE name = $1
+                    OR datid = (SELECT oid FROM pg_database WHERE datname = $1) LIMIT 1)",
         &[database.into()],
     )
     .map_err(spi)?;
@@ -105,59 +173,16 @@ pub(super) fn claim(platform: &str, tenant: &Named, database: &str, adopt: bool)
         .database(database));
     }
     execute(
-        "INSERT INTO stonescriptdb.database (name, platform, tenant_id, tenant_key, datid, state) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO stonescriptdb.database (name, platform, schema_name, tenant_id, tenant_key, datid, state)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
             database.into(),
             platform.into(),
+            schema.into(),
             tenant.written.as_str().into(),
             tenant.key.as_str().into(),
             there.into(),
             if adopt { "adopting" } else { "creating" }.into(),
-        ],
-    )
-}
-
-/// A deployment as it is recorded.
-pub(super) struct Deployment<'a> {
-    pub(super) id: &'a str,
-    pub(super) mode: DeployMode,
-    pub(super) platform: &'a str,
-    pub(super) tenant: Option<&'a str>,
-    pub(super) options: &'a DeployOptions,
-    pub(super) asked: &'a Asked,
-}
-
-/// Writes a deployment's row.
-pub(super) fn record_deployment(
-    deployment: &Deployment<'_>,
-    state: &str,
-    sha256: Option<&str>,
-    error: Option<&str>,
-) -> Result<(), Failure> {
-    let kind = match deployment.mode {
-        DeployMode::Register => "register",
-        DeployMode::Migrate => "migrate",
-    };
-    execute(
-        "INSERT INTO stonescriptdb.deployment
-             (id, kind, platform, bundle_sha256, state, requested_by, client_address, request_id, force, allow, dry_run, tenant_id, error,
-              finished_at)
-         VALUES ($1::uuid, $2, $3, $4, $5, $6, $7, nullif($8, ''), $9, $10, $11, $12, $13::jsonb,
-                 CASE WHEN $5 <> 'running' THEN now() END)",
-        &[
-            deployment.id.into(),
-            kind.into(),
-            deployment.platform.into(),
-            sha256.into(),
-            state.into(),
-            deployment.asked.by.as_str().into(),
-            deployment.asked.from.as_deref().into(),
-            deployment.asked.request_id.as_str().into(),
-            deployment.options.force.into(),
-            deployment.options.allow.clone().into(),
-            deployment.options.dry_run.into(),
-            deployment.tenant.into(),
-            error.into(),
         ],
     )
 }
@@ -178,16 +203,6 @@ pub(super) fn roles_of(platform: &str) -> Result<(String, String), Failure> {
             row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
         ))
     })
-}
-
-/// The bundle of a platform that was deployed last.
-pub(super) fn newest_bundle(platform: &str) -> Result<Option<String>, Failure> {
-    Spi::get_one_with_args::<String>(
-        "SELECT (SELECT sha256 FROM stonescriptdb.bundle WHERE platform = $1 AND deployed_at IS NOT NULL
-                 ORDER BY deployed_at DESC LIMIT 1)",
-        &[platform.into()],
-    )
-    .map_err(|error| spi(error).into())
 }
 
 /// A stored bundle's bytes.

@@ -175,7 +175,7 @@ fn drop_database(database: &str) -> Result<(), Failure> {
     Ok(toplevel::drop_database(database)?)
 }
 
-/// Templates that were superseded: of bundles that no tenant is in the state of, that are not the last one deployed, nor the last proved.
+/// Templates that were superseded: of bundles that no tenant is in the state of, that are no schema's newest, nor the last proved.
 ///
 /// # Errors
 /// PostgreSQL's own.
@@ -185,8 +185,7 @@ pub(super) fn unused(platform: &str) -> Result<Vec<TemplateKey>, Failure> {
             "SELECT t.platform, t.sha256 FROM stonescriptdb.template t JOIN stonescriptdb.bundle b USING (platform, sha256)
              WHERE t.platform = $1 AND t.state = 'ready'
                AND NOT EXISTS (SELECT FROM stonescriptdb.database d WHERE d.platform = t.platform AND d.bundle_sha256 = t.sha256)
-               AND b.deployed_at IS DISTINCT FROM
-                   (SELECT max(x.deployed_at) FROM stonescriptdb.bundle x WHERE x.platform = t.platform)
+               AND NOT EXISTS (SELECT FROM stonescriptdb.stored_schema s WHERE s.platform = t.platform AND s.bundle_sha256 = t.sha256)
                AND b.proved_at IS DISTINCT FROM
                    (SELECT max(x.proved_at) FROM stonescriptdb.bundle x WHERE x.platform = t.platform)",
             platform,

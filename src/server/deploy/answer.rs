@@ -1,9 +1,12 @@
 //! The JSON that a deployment is answered with.
 
 use serde_json::{Map, Value, json};
-use stonescriptdb_protocol::{DatabaseOutcome, DeployMode, DeployReport, ErrorCode, Failure, Validation};
+use stonescriptdb_protocol::{
+    Counts, DatabaseOutcome, DeployMode, DeployReport, ErrorCode, Failure, MAIN_TENANT, Outcome, Validation,
+};
 
 use super::Done;
+use super::job::was_cancelled;
 use crate::error;
 
 impl Done {
@@ -13,24 +16,27 @@ impl Done {
     /// The failure of the one database, or of the first where none is done; `deployment_partial` is an answer of its own kind, see
     /// [`Done::is_partial`].
     pub(in crate::server) fn into_body(self) -> Result<Value, Failure> {
-        let succeeded = self.outcomes.iter().filter(|outcome| matches!(outcome.result, Some(Ok(_)))).count();
-        if succeeded == 0
-            && let Some(Err(failure)) = self.outcomes.iter().find_map(|outcome| outcome.result.as_ref())
+        let why = |outcome: &DatabaseOutcome| match &outcome.result {
+            Outcome::Failed(failure) => Some(failure.clone()),
+            Outcome::Cancelled => Some(was_cancelled()),
+            _ => None,
+        };
+        if self.counts.succeeded + self.counts.unchanged == 0
+            && let Some(failure) = self.outcomes.iter().find_map(why)
         {
-            return Err(Failure { deployment_id: Some(self.deployment_id), ..failure.clone() });
+            return Err(Failure { deployment_id: Some(self.deployment_id), ..failure });
         }
         Ok(self.body())
     }
 
     /// Some databases are done, others are not.
     pub(in crate::server) fn is_partial(&self) -> bool {
-        let done = |outcome: &DatabaseOutcome| matches!(outcome.result, Some(Ok(_)));
-        self.outcomes.iter().any(done) && !self.outcomes.iter().all(done)
+        let Counts { total, succeeded, unchanged, .. } = &self.counts;
+        succeeded + unchanged > 0 && succeeded + unchanged < *total
     }
 
     fn body(&self) -> Value {
-        let reports: Vec<&DeployReport> =
-            self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref()?.as_ref().ok()).collect();
+        let reports: Vec<&DeployReport> = self.outcomes.iter().filter_map(|outcome| outcome.result.report()).collect();
         let sum = |field: fn(&DeployReport) -> u32| reports.iter().map(|report| u64::from(field(report))).sum::<u64>();
         let mut warnings = self.warnings.clone();
         reports.iter().for_each(|report| warnings.extend(report.warnings.iter().cloned()));
@@ -60,7 +66,7 @@ impl Done {
                 let updated: Vec<&str> = self
                     .outcomes
                     .iter()
-                    .filter(|outcome| matches!(outcome.result, Some(Ok(_))))
+                    .filter(|outcome| outcome.result.is_success())
                     .map(|outcome| outcome.database.as_str())
                     .collect();
                 put("databases_updated", if self.dry_run { json!([]) } else { json!(updated) });
@@ -71,7 +77,21 @@ impl Done {
                 put("databases", self.outcomes.iter().map(outcome_json).collect());
             }
         }
-        if self.dry_run {
+        if !self.is_single {
+            put("platform", json!(self.platform));
+            put("total", json!(self.counts.total));
+            put("succeeded", json!(self.counts.succeeded));
+            put("unchanged", json!(self.counts.unchanged));
+            put("failed", json!(self.counts.failed));
+            put("skipped", json!(self.counts.skipped));
+        }
+        if !self.schema.is_empty() {
+            put("platform", json!(self.platform));
+            put("schema_name", json!(self.schema));
+        }
+        if self.dry_run && self.outcomes.len() > 1 {
+            put("plans", self.plans());
+        } else if self.dry_run {
             let steps: Vec<_> = reports.iter().flat_map(|report| &report.plan).collect();
             put("plan", json!(steps));
         }
@@ -87,12 +107,46 @@ impl Done {
     }
 }
 
+impl Done {
+    /// The plans of a dry run: one for all databases that are in the same state.
+    fn plans(&self) -> Value {
+        let mut groups: Vec<(&DeployReport, Vec<&str>, Vec<&str>)> = Vec::new();
+        for outcome in &self.outcomes {
+            let Some(report) = outcome.result.report() else { continue };
+            let state = |report: &DeployReport| (report.from_fingerprint.clone(), report.plan_fingerprint.clone());
+            let place = match groups.iter().position(|(of, ..)| state(of) == state(report)) {
+                Some(place) => place,
+                None => {
+                    groups.push((report, Vec::new(), Vec::new()));
+                    groups.len() - 1
+                }
+            };
+            if let Some((of, databases, tenants)) = groups.get_mut(place) {
+                databases.push(&outcome.database);
+                tenants.push(&outcome.tenant);
+                // One of them has kept the statements.
+                if of.plan.is_empty() {
+                    *of = report;
+                }
+            }
+        }
+        let group = |(report, databases, tenants): (&DeployReport, Vec<&str>, Vec<&str>)| {
+            json!({
+                "databases": databases, "tenants": tenants, "from_fingerprint": report.from_fingerprint,
+                "to_fingerprint": report.to_fingerprint, "plan_fingerprint": report.plan_fingerprint, "plan": report.plan,
+                "schema_validation": report.validation,
+            })
+        };
+        groups.into_iter().map(group).collect()
+    }
+}
+
 /// The answer of HTTP 422 `deployment_partial`: all fields of the success, and the error's.
-pub(in crate::server) fn partial_body(done: &Done, request_id: Option<&str>) -> Value {
+pub(in crate::server) fn partial_body(done: &Done) -> Value {
     let mut body = done.body();
     let failure =
         Failure::new(ErrorCode::DeploymentPartial, "not every database could be brought to the bundle's state");
-    if let (Value::Object(body), Value::Object(error)) = (&mut body, error::to_json(&failure, request_id)) {
+    if let (Value::Object(body), Value::Object(error)) = (&mut body, error::to_json(&failure, None)) {
         body.extend(error);
         body.insert("status".to_owned(), json!("partial"));
     }
@@ -123,15 +177,21 @@ fn verification(reports: &[&DeployReport]) -> Value {
 }
 
 fn outcome_json(outcome: &DatabaseOutcome) -> Value {
-    let (status, failure) = match &outcome.result {
-        None => ("skipped", None),
-        Some(Ok(report)) if report.unfinished => ("completed_with_warnings", None),
-        Some(Ok(_)) => ("completed", None),
-        Some(Err(failure)) => ("failed", Some(error::to_json(failure, None))),
-    };
-    let mut row = json!({"database": outcome.database, "status": status, "execution_time_ms": outcome.duration_ms.round() as u64});
-    if let (Some(failure), Some(row)) = (failure, row.as_object_mut()) {
-        row.insert("error".to_owned(), failure);
+    let tenant = if outcome.tenant.is_empty() { MAIN_TENANT } else { &outcome.tenant };
+    let mut row = json!({
+        "database": outcome.database, "tenant_id": tenant, "status": outcome.result.word(),
+        "execution_time_ms": outcome.duration_ms.round() as u64,
+    });
+    let Some(fields) = row.as_object_mut() else { return row };
+    match &outcome.result {
+        Outcome::Done(report) => {
+            fields.insert("migrations_applied".to_owned(), json!(report.migrations_applied));
+            fields.insert("functions_updated".to_owned(), json!(report.functions_updated));
+        }
+        Outcome::Failed(failure) => {
+            fields.insert("error".to_owned(), error::to_json(failure, None));
+        }
+        _ => {}
     }
     row
 }

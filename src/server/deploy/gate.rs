@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use stonescriptdb_protocol::{ErrorCode, Failure};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard};
 
 use crate::server::App;
 
@@ -12,6 +12,20 @@ use crate::server::App;
 #[derive(Default)]
 pub(crate) struct Gates {
     gates: Mutex<HashMap<String, Arc<Gate>>>,
+    /// Databases that are deployed to now, whichever deployments they belong to.
+    busy: Mutex<usize>,
+    freed: Notify,
+}
+
+/// The right to deploy to a database now.
+pub(super) struct Slot<'g>(&'g Gates);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.0.busy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *busy = busy.saturating_sub(1);
+        self.0.freed.notify_one();
+    }
 }
 
 #[derive(Default)]
@@ -22,6 +36,25 @@ struct Gate {
 }
 
 impl Gates {
+    /// Waits until fewer than a quarter of the executors are at work for deployments: each may need two, and calls keep the others.
+    pub(super) async fn slot(&self, max_workers: usize) -> Slot<'_> {
+        let most = (max_workers / 4).max(1);
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Before the look, so that what is freed behind it is not missed.
+            freed.as_mut().enable();
+            {
+                let mut busy = self.busy.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if *busy < most {
+                    *busy += 1;
+                    return Slot(self);
+                }
+            }
+            freed.await;
+        }
+    }
+
     fn of(&self, name: &str) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Gates that nobody holds or waits for are not kept.

@@ -1,166 +1,284 @@
 //! Deployments from above: one at a time per database, prepared and recorded in the control database, carried out by executors.
 
 mod answer;
+mod fleet;
 mod gate;
+mod job;
 mod one;
-mod record;
 mod template;
 mod tenants;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DatabaseOutcome, DeployMode, DeployOptions, ExecutorRequest, Failure, MAIN_TENANT, Prepare,
-    Prepared, Refused,
+    ControlRequest, Counts, DatabaseOutcome, DeployMode, Deployment, ErrorCode, ExecutorRequest, Failure, Finish,
+    Outcome, Prepared, Refused, Selection,
 };
 
 use super::pool::Target;
 use super::{App, broker};
 pub(super) use answer::partial_body;
+use fleet::Fleet;
 pub(crate) use gate::Gates;
 use gate::{Pass, enter};
-use one::OneDatabase;
-use record::Unfinished;
+pub(crate) use job::Jobs;
+use job::Waiting;
+pub(super) use job::{Event, Job};
 use template::Bundles;
-pub(super) use tenants::{check, create_tenant, drop_tenant, list_databases};
+pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, list_databases, status, upload};
 
-/// What was asked.
-pub(super) struct Deployment {
-    pub(super) mode: DeployMode,
-    /// The bundle; `None` takes the platform's newest.
-    pub(super) archive: Option<Vec<u8>>,
-    pub(super) platform: Option<String>,
-    pub(super) tenant: Option<String>,
-    pub(super) options: DeployOptions,
-    pub(super) asked: Asked,
-    /// An existing database is an error.
-    pub(super) must_be_new: bool,
+/// A deployment that is to be taken up again.
+pub(super) struct Again {
+    pub(super) deployment_id: String,
+    /// The databases that failed; otherwise those that are not done.
+    pub(super) failed: bool,
+}
+
+/// What a job begins with.
+enum Begin {
+    New(Box<Deployment>),
+    Again(Again),
 }
 
 /// What came of it.
 pub(super) struct Done {
     mode: DeployMode,
     deployment_id: String,
+    platform: String,
+    schema: String,
+    is_single: bool,
     warnings: Vec<String>,
     outcomes: Vec<DatabaseOutcome>,
+    counts: Counts,
     dry_run: bool,
     started: Instant,
 }
 
-/// Carries out a deployment to its end and its record. Dropped on the way (a cancelled statement, a client that left), the executor's
-/// work is cancelled and rolled back, and the record says so.
+/// A deployment that was begun.
+pub(super) struct Begun {
+    pub(super) job: Arc<Job>,
+    /// Dropped before the end, it cancels the deployment.
+    waiting: Waiting,
+    work: tokio::task::JoinHandle<Result<Done, Failure>>,
+    prepared: tokio::sync::oneshot::Receiver<usize>,
+}
+
+impl Begun {
+    /// Waits for the end. Dropped on the way (a cancelled statement, a client that left), the executors' work is cancelled and rolled back,
+    /// and the record says so.
+    ///
+    /// # Errors
+    /// What was wrong before any database was touched.
+    pub(super) async fn done(self) -> Result<Done, Failure> {
+        let result = self.work.await.map_err(|_| Failure::internal("a deployment came to no end"))?;
+        drop(self.waiting);
+        result
+    }
+
+    /// Leaves it to itself once it is prepared; gives the number of its databases.
+    ///
+    /// # Errors
+    /// As [`Begun::done`].
+    pub(super) async fn left_to_itself(self) -> Result<usize, Failure> {
+        match self.prepared.await {
+            Ok(databases) => {
+                self.job.detach();
+                Ok(databases)
+            }
+            // It ended before, and says why.
+            Err(_) => {
+                let result = self.work.await.map_err(|_| Failure::internal("a deployment came to no end"))?;
+                result.map(|done| done.outcomes.len())
+            }
+        }
+    }
+}
+
+/// Carries out a deployment to its end and its record.
 ///
 /// # Errors
-/// The first database's own failure, or what was wrong before any database was touched.
+/// As [`Begun::done`].
 pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, Failure> {
+    begin(app, deployment).done().await
+}
+
+/// Begins a deployment.
+pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Begun {
+    // An id that was made this moment is nobody's.
+    let job = loop {
+        if let Some(job) = app.jobs.enter(&uuid::Uuid::now_v7().to_string()) {
+            break job;
+        }
+    };
+    spawn(app, job, Begin::New(Box::new(deployment)))
+}
+
+/// Takes a deployment up again.
+///
+/// # Errors
+/// `deployment_in_progress` while it runs.
+pub(super) fn begin_again(app: &Arc<App>, again: Again) -> Result<Begun, Failure> {
+    match app.jobs.enter(&again.deployment_id) {
+        Some(job) => Ok(spawn(app, job, Begin::Again(again))),
+        None => Err(Failure {
+            deployment_id: Some(again.deployment_id),
+            ..Failure::new(ErrorCode::DeploymentInProgress, "the deployment is running")
+        }),
+    }
+}
+
+fn spawn(app: &Arc<App>, job: Arc<Job>, begin: Begin) -> Begun {
+    let (tell, prepared) = tokio::sync::oneshot::channel();
+    let work = tokio::spawn({
+        let (app, job) = (app.clone(), job.clone());
+        async move {
+            let result = carry_out(&app, &job, begin, tell).await;
+            let counts = match &result {
+                Ok(done) => done.counts.clone(),
+                Err(_) => Counts { state: "failed".to_owned(), ..job.counts() },
+            };
+            app.jobs.leave(&job, counts);
+            result
+        }
+    });
+    Begun { waiting: Waiting(job.clone()), job, work, prepared }
+}
+
+async fn carry_out(
+    app: &Arc<App>,
+    job: &Arc<Job>,
+    begin: Begin,
+    tell: tokio::sync::oneshot::Sender<usize>,
+) -> Result<Done, Failure> {
     let started = Instant::now();
     let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
-    let deployment_id = uuid::Uuid::now_v7().to_string();
-    let mode = deployment.mode;
-    let dry_run = deployment.options.dry_run;
-    let platform = match (&deployment.platform, &deployment.archive) {
-        (None, Some(archive)) => {
-            let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.clone() });
-            broker::request(app, &control_target(app), &identify).await?
+    let (prepared, archive, pass, gate) = match begin {
+        Begin::New(deployment) => prepare(app, job, *deployment).await?,
+        Begin::Again(again) => reopen(app, job, again).await?,
+    };
+    let _ = tell.send(prepared.databases.len());
+    let bundles = Bundles::new(app, &prepared, archive);
+    let mut outcomes = Vec::new();
+    if prepared.databases.is_empty() && !prepared.bundles.is_empty() {
+        // A bundle is to be stored: what is asked is that it is proved.
+        if let Err(failure) = job.unless_cancelled(async { bundles.proved(0).await.map(drop) }).await {
+            drop(bundles);
+            close(app, job, &prepared, &[], Some(&failure)).await?;
+            return Err(Failure { deployment_id: Some(job.id.clone()), ..failure });
         }
-        (platform, _) => platform.clone(),
+    } else {
+        let fleet = Fleet { app, job, prepared: &prepared, bundles: &bundles, gate: &gate, plans: Mutex::default() };
+        outcomes = fleet.run().await;
+    }
+    drop(bundles);
+    let counts = close(app, job, &prepared, &outcomes, None).await?;
+    drop(pass);
+    template::sweep(app, &prepared.platform);
+    Ok(Done {
+        mode: prepared.mode,
+        deployment_id: job.id.clone(),
+        platform: prepared.platform,
+        schema: prepared.schema,
+        is_single: prepared.is_single,
+        warnings: prepared.warnings,
+        outcomes,
+        counts,
+        dry_run: prepared.options.dry_run,
+        started,
+    })
+}
+
+type Opened = (Prepared, Option<Vec<u8>>, Pass, String);
+
+/// The first half: names are settled, rows are written. Not cancelled halfway; a deployment that was cancelled meanwhile ends behind it.
+async fn prepare(app: &Arc<App>, job: &Job, mut deployment: Deployment) -> Result<Opened, Failure> {
+    deployment.deployment_id.clone_from(&job.id);
+    if let (None, Some(archive)) = (&deployment.platform, &deployment.archive) {
+        let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.clone() });
+        deployment.platform = job.unless_cancelled(broker::request(app, &control_target(app), &identify)).await?;
+    }
+    let gate = gate_name(deployment.platform.as_deref(), deployment.schema.as_deref(), &deployment.selection);
+    let pass = job.unless_cancelled(enter(app, &gate, &job.id)).await?;
+    let request = ExecutorRequest::Control(ControlRequest::Prepare(deployment));
+    let result: Result<Prepared, Failure> = broker::request(app, &control_target(app), &request).await;
+    let ExecutorRequest::Control(ControlRequest::Prepare(mut deployment)) = request else {
+        return Err(Failure::internal("a request has changed"));
     };
-    let gate = gate_name(platform.as_deref(), deployment.tenant.as_deref());
-    let pass = enter(app, &gate, &deployment_id).await?;
-    let prepare = Prepare {
-        mode,
-        archive: deployment.archive.clone(),
-        platform: platform.clone(),
-        tenant: deployment.tenant.clone(),
-        must_be_new: deployment.must_be_new,
-        options: deployment.options.clone(),
-        asked: deployment.asked.clone(),
-        deployment_id: deployment_id.clone(),
-    };
-    let (prepared, unfinished) = match prepare_to_the_end(app, prepare, pass).await {
-        Ok(prepared) => prepared,
+    let archive = deployment.archive.take();
+    match result {
+        Ok(prepared) => Ok((prepared, archive, pass, gate)),
         Err(failure) => {
-            let refused = Refused {
-                deployment_id: deployment_id.clone(),
-                mode,
-                platform: platform.unwrap_or_default(),
-                tenant: deployment.tenant,
-                options: deployment.options,
-                asked: deployment.asked,
-                failure: failure.clone(),
-            };
+            let refused = Refused { asked_for: deployment, failure: failure.clone() };
             let record = ExecutorRequest::Control(ControlRequest::Refused(refused));
             if let Err(second) = broker::request::<()>(app, &control_target(app), &record).await {
                 app.main.log(format!("a refused deployment could not be recorded: {}", second.message));
             }
-            return Err(Failure { deployment_id: Some(deployment_id), ..failure });
+            Err(Failure { deployment_id: failure.deployment_id.clone().or(Some(job.id.clone())), ..failure })
         }
-    };
-    let bundles = Bundles::new(app, &prepared, deployment.archive);
-    let mut outcomes = Vec::new();
-    let mut stopped = false;
-    for database in &prepared.databases {
-        let begun = Instant::now();
-        let result = if stopped {
-            None
-        } else {
-            // The one of the gate passed above is open to this deployment already.
-            let pass = match database.name == gate {
-                true => Ok(None),
-                false => enter(app, &database.name, &deployment_id).await.map(Some),
-            };
-            let task = OneDatabase {
-                app,
-                prepared: &prepared,
-                bundles: &bundles,
-                database,
-                mode,
-                options: &deployment.options,
-                deployment_id: &deployment_id,
-            };
-            Some(match pass {
-                Ok(_pass) => {
-                    task.run().await.map_err(|failure| Failure { database: Some(database.name.clone()), ..failure })
-                }
-                Err(failure) => Err(failure),
-            })
-        };
-        stopped |= matches!(result, Some(Err(_))) && !deployment.options.continue_on_error;
-        outcomes.push(DatabaseOutcome {
-            database: database.name.clone(),
-            created: database.created,
-            bundle_sha256: database.bundle.and_then(|place| prepared.bundles.get(place)).map(|b| b.key.sha256.clone()),
-            result,
-            duration_ms: begun.elapsed().as_secs_f64() * 1000.0,
-        });
     }
-    drop(bundles);
-    unfinished.finish(outcomes.clone(), dry_run).await?;
-    template::sweep(app, &prepared.platform);
-    Ok(Done { mode, deployment_id, warnings: prepared.warnings, outcomes, dry_run, started })
 }
 
-/// The first half, in a task of its own: it is not cancelled halfway, and if nobody waits for its result any more, what it made is taken
-/// back.
-async fn prepare_to_the_end(app: &Arc<App>, prepare: Prepare, pass: Pass) -> Result<(Prepared, Unfinished), Failure> {
-    let app = app.clone();
-    let task = tokio::spawn(async move {
-        let deployment_id = prepare.deployment_id.clone();
-        let request = ExecutorRequest::Control(ControlRequest::Prepare(prepare));
-        let prepared: Prepared = broker::request(&app, &control_target(&app), &request).await?;
-        let unfinished =
-            Unfinished { app, deployment_id, databases: prepared.databases.clone(), open: true, pass: Some(pass) };
-        Ok((prepared, unfinished))
-    });
-    task.await.map_err(|_| Failure::internal("the preparation of a deployment failed"))?
+async fn reopen(app: &Arc<App>, job: &Job, again: Again) -> Result<Opened, Failure> {
+    let gate = format!("deployment {}", job.id);
+    let pass = enter(app, &gate, &job.id).await?;
+    let reopen = ControlRequest::Reopen { deployment_id: again.deployment_id, failed: again.failed };
+    let prepared = broker::request(app, &control_target(app), &ExecutorRequest::Control(reopen)).await?;
+    Ok((prepared, None, pass, gate))
 }
 
-/// Deployments of one tenant wait for each other, and so do those of all tenants of a platform.
-fn gate_name(platform: Option<&str>, tenant: Option<&str>) -> String {
+/// Writes the end of the record. Databases that are to be dropped are freed of executors first.
+async fn close(
+    app: &Arc<App>,
+    job: &Job,
+    prepared: &Prepared,
+    outcomes: &[DatabaseOutcome],
+    refused: Option<&Failure>,
+) -> Result<Counts, Failure> {
+    let open: Vec<DatabaseOutcome> = match prepared.is_single {
+        true => outcomes.to_vec(),
+        // Recorded already, or when it was prepared; what was made and failed is still to be dropped.
+        false => outcomes.iter().filter(|outcome| outcome.created && !outcome.result.is_success()).cloned().collect(),
+    };
+    let mut holds = Vec::new();
+    for outcome in open.iter().filter(|outcome| outcome.created && !outcome.result.is_success()) {
+        holds.push(app.pool.hold(&outcome.database).await);
+    }
+    let has_created = outcomes.iter().any(|outcome| outcome.created);
+    let finish = Finish {
+        deployment_id: job.id.clone(),
+        dry_run: prepared.options.dry_run,
+        cancelled: job.is_cancelled() && outcomes.iter().any(|outcome| matches!(outcome.result, Outcome::Cancelled)),
+        refused: refused.cloned(),
+        outcomes: open,
+    };
+    let request = ExecutorRequest::Control(ControlRequest::Finish(finish));
+    let result = broker::request(app, &control_target(app), &request).await;
+    drop(holds);
+    if has_created || prepared.databases.iter().any(|database| database.adopted) {
+        app.main.read_registry().await;
+    }
+    result
+}
+
+/// Deployments of one tenant wait for each other, and so do those of all tenants of a schema.
+fn gate_name(platform: Option<&str>, schema: Option<&str>, selection: &Selection) -> String {
     let platform = stonescriptdb_protocol::sanitise(platform.unwrap_or_default());
-    let tenant = if stonescriptdb_protocol::is_main(tenant) { None } else { tenant };
-    format!("{platform}_{}", tenant.map_or_else(|| MAIN_TENANT.to_owned(), stonescriptdb_protocol::sanitise))
+    let schema = stonescriptdb_protocol::sanitise(schema.unwrap_or_default());
+    match selection {
+        Selection::Tenant(tenant) => {
+            let tenant = if stonescriptdb_protocol::is_main(tenant.as_deref()) { None } else { tenant.as_deref() };
+            let tenant =
+                tenant.map_or_else(|| stonescriptdb_protocol::MAIN_TENANT.to_owned(), stonescriptdb_protocol::sanitise);
+            let name = match schema.as_str() {
+                "" => stonescriptdb_protocol::database_name(&platform, &tenant),
+                schema => stonescriptdb_protocol::stored_database_name(&platform, schema, &tenant),
+            };
+            name.unwrap_or(platform)
+        }
+        // With a space, so that it is no database's name.
+        _ => format!("{platform} {schema}"),
+    }
 }
 
 fn control_target(app: &App) -> Arc<Target> {

@@ -4,40 +4,118 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DatabaseRow, DeployMode, DeployOptions, DriftRow, ErrorCode, ExecutorRequest, Failure,
-    MAIN_TENANT,
+    Asked, ControlRequest, DatabaseRow, DeployMode, DeployOptions, Deployment, DriftRow, ErrorCode, ExecutorRequest,
+    Failure, FleetOptions, MAIN_TENANT, Selection, is_main,
 };
 
 use super::gate::enter;
-use super::{Deployment, control_target, run};
+use super::job::Event;
+use super::{control_target, run};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::server::lookup::Owned;
 use crate::server::{App, broker};
 
-/// `create_tenant`: a new database with the platform's newest bundle.
+/// A new database with the newest bundle of the platform, or of a stored schema.
 pub(in crate::server) async fn create_tenant(
     app: &Arc<App>,
     platform: String,
-    tenant: String,
+    schema: Option<String>,
+    tenant: Option<String>,
     asked: Asked,
 ) -> Result<Value, Failure> {
-    // An unknown platform is told before anything else.
-    app.registry().platform(&platform)?;
+    let registry = app.registry();
+    // What is not known is told before anything else.
+    let found = registry.platform(&platform)?;
+    let schema = match schema.filter(|name| !name.is_empty()) {
+        Some(name) => Some(found.schema(&name)?.name.clone()),
+        None => None,
+    };
     let deployment = Deployment {
         mode: DeployMode::Register,
         archive: None,
-        platform: Some(platform),
-        tenant: Some(tenant),
+        platform: Some(found.name.clone()),
+        schema: schema.clone(),
+        selection: Selection::Tenant(tenant.clone()),
         options: DeployOptions::default(),
+        fleet: FleetOptions::default(),
         asked,
         must_be_new: true,
+        deployment_id: String::new(),
     };
-    let body = run(app, deployment).await?.into_body()?;
-    let database = body.get("database").cloned().unwrap_or_default();
-    Ok(json!({
-        "status": "created",
-        "message": format!("the database {database} is ready"),
-        "database": database,
-        "deployment_id": body.get("deployment_id"),
-    }))
+    let mut body = run(app, deployment).await?.into_body()?;
+    let Some(fields) = body.as_object_mut() else { return Ok(body) };
+    let database = fields.get("database").and_then(Value::as_str).unwrap_or_default().to_owned();
+    fields.insert("status".to_owned(), json!("created"));
+    fields.insert("message".to_owned(), json!(format!("the database {database} is ready")));
+    if schema.is_some() {
+        let id = tenant.filter(|id| !is_main(Some(id))).unwrap_or_else(|| MAIN_TENANT.to_owned());
+        fields.insert("database_name".to_owned(), json!(database));
+        fields.insert("database_id".to_owned(), json!(id));
+    }
+    Ok(body)
+}
+
+/// Proves a bundle and stores it as the newest of a platform's schema.
+pub(in crate::server) async fn upload(
+    app: &Arc<App>,
+    platform: String,
+    schema: String,
+    archive: Vec<u8>,
+    asked: Asked,
+) -> Result<Value, Failure> {
+    let deployment = Deployment {
+        mode: DeployMode::Register,
+        archive: Some(archive),
+        platform: Some(app.registry().platform(&platform)?.name.clone()),
+        schema: Some(schema),
+        selection: Selection::Nothing,
+        options: DeployOptions::default(),
+        fleet: FleetOptions::default(),
+        asked,
+        must_be_new: false,
+        deployment_id: String::new(),
+    };
+    let done = run(app, deployment).await?;
+    app.main.read_registry().await;
+    let find = ControlRequest::StoredSchema { platform: done.platform.clone(), schema: done.schema.clone() };
+    let stored: String = broker::request(app, &control_target(app), &ExecutorRequest::Control(find)).await?;
+    let mut body: Value = serde_json::from_str(&stored).map_err(|error| Failure::internal(error.to_string()))?;
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("status".to_owned(), json!("registered"));
+        fields.insert("deployment_id".to_owned(), json!(done.deployment_id));
+        fields.insert("warnings".to_owned(), json!(done.warnings));
+        fields.insert("execution_time_ms".to_owned(), json!(done.started.elapsed().as_millis() as u64));
+    }
+    Ok(body)
+}
+
+/// Ends a running deployment; of one that has ended it tells how.
+pub(in crate::server) async fn cancel(app: &Arc<App>, deployment_id: &str) -> Result<Value, Failure> {
+    let job = app.jobs.find(deployment_id);
+    if let Some(job) = &job {
+        job.cancel();
+        let (counts, mut events) = job.watch();
+        if counts.state == "running" {
+            // Its end is near: nothing new is begun, and what is under way is cancelled.
+            while !matches!(events.recv().await, Ok(Event::End(_)) | Err(RecvError::Closed)) {}
+        }
+    }
+    let status = status(app, deployment_id).await?;
+    Ok(json!({"deployment_id": deployment_id, "status": status.get("state")}))
+}
+
+/// A deployment and its databases, as recorded.
+///
+/// # Errors
+/// `deployment_not_found`.
+pub(in crate::server) async fn status(app: &App, deployment_id: &str) -> Result<Value, Failure> {
+    let find = ExecutorRequest::Control(ControlRequest::Status { deployment_id: deployment_id.to_owned() });
+    let found: Option<String> = broker::request(app, &control_target(app), &find).await?;
+    let text = found.ok_or_else(|| {
+        Failure::new(ErrorCode::DeploymentNotFound, format!("there is no deployment {deployment_id}"))
+    })?;
+    serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()))
 }
 
 /// `GET /admin/databases`: a platform's databases with their sizes.
@@ -56,12 +134,13 @@ pub(in crate::server) async fn list_databases(app: &App, platform: &str) -> Resu
 pub(in crate::server) async fn drop_tenant(
     app: &Arc<App>,
     platform: &str,
+    schema: Option<&str>,
     tenant: &str,
     confirm: &str,
 ) -> Result<Value, Failure> {
     // A rename of a moment ago must be known: what is dropped is dropped by its name.
     app.main.read_registry().await;
-    let database = app.registry().target(platform, Some(tenant))?.database.to_string();
+    let database = app.registry().tenant(platform, schema, Some(tenant))?.target.database.to_string();
     if confirm != database {
         return Err(Failure::new(ErrorCode::InvalidRequest, "the confirmation is not the database's name")
             .detail(format!("The tenant's database is \"{database}\", the confirmation was \"{confirm}\"."))
@@ -84,13 +163,13 @@ pub(in crate::server) async fn check(
 ) -> Result<Value, Failure> {
     let registry = app.registry();
     let mut rows = Vec::new();
-    for (name, tenant, owner) in registry.owned(platform, tenant)? {
+    for Owned { platform: name, schema, tenant, target: owner } in registry.owned(platform, None, tenant)? {
         let load = ControlRequest::LoadProofOf { database: owner.database.to_string() };
         let proof: Option<String> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
         let Some(proof) = proof else { continue };
         let found = broker::request::<Vec<DriftRow>>(app, &owner, &ExecutorRequest::Check { proof }).await?;
         rows.extend(found.into_iter().map(|row| {
-            json!({"platform": name, "tenant_id": tenant, "database": &*owner.database, "kind": row.kind, "object": row.object,
+            json!({"platform": name, "schema_name": schema, "tenant_id": tenant, "database": &*owner.database, "kind": row.kind, "object": row.object,
                    "deviation": row.deviation, "detail": row.detail})
         }));
     }

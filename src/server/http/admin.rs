@@ -24,6 +24,7 @@ pub(super) async fn databases(State(app): State<Arc<App>>, request: Request) -> 
 #[derive(Deserialize)]
 struct CreateTenant {
     platform: Option<String>,
+    schema_name: Option<String>,
     tenant_id: Option<String>,
 }
 
@@ -41,7 +42,7 @@ pub(super) async fn create_tenant(
         .map_err(|error| body::invalid(format!("the body is not the JSON of a new tenant: {error}")))?;
     let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
     let tenant = request.tenant_id.filter(|name| !name.is_empty()).ok_or_else(|| missing("tenant_id"))?;
-    let body = deploy::create_tenant(&app, platform, tenant, sender.asked()).await?;
+    let body = deploy::create_tenant(&app, platform, request.schema_name, Some(tenant), sender.asked()).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
 }
 

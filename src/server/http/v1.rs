@@ -11,20 +11,24 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stonescriptdb_protocol::{DeployMode, DeployOptions, ErrorCode, Failure, MissingRows};
+use stonescriptdb_protocol::{
+    DeployMode, DeployOptions, Deployment, ErrorCode, Failure, FleetOptions, MissingRows, Selection,
+};
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
 use super::{Reply, Sender, answer};
 use crate::server::App;
-use crate::server::api::{self, Call};
-use crate::server::deploy::{self, Deployment};
+use crate::server::api::{self, Call, Stage};
+use crate::server::deploy;
 
 #[derive(Deserialize)]
 struct CallBody<'a> {
     #[serde(borrow)]
     platform: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    schema_name: Option<Cow<'a, str>>,
+    #[serde(borrow, alias = "uuid", alias = "database_id")]
     tenant_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
     function: Option<Cow<'a, str>>,
@@ -49,6 +53,7 @@ pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply 
         .map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))?;
     let call = Call {
         platform: request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?,
+        schema: request.schema_name.as_deref(),
         tenant: request.tenant_id.as_deref(),
         function: request.function.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("function"))?,
         params: request.params.map_or(&[][..], |params| params.get().as_bytes()),
@@ -85,21 +90,54 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
     let settings = app.settings();
     let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
     let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let tenant = form.text("tenant_id").map(str::to_owned);
     let deployment = Deployment {
         mode,
         archive: Some(archive.to_vec()),
         platform: form.text("platform").map(str::to_owned),
-        tenant: form.text("tenant_id").map(str::to_owned),
+        schema: None,
+        selection: match (mode, tenant) {
+            (DeployMode::Migrate, None) => Selection::All,
+            (_, tenant) => Selection::Tenant(tenant),
+        },
         options: options(&form, mode)?,
+        fleet: fleet(&form)?,
         asked: sender.asked(),
         must_be_new: false,
+        deployment_id: String::new(),
     };
-    let request_id = deployment.asked.request_id.clone();
-    let done = deploy::run(app, deployment).await?;
-    if done.is_partial() {
-        return Ok(answer::json(StatusCode::UNPROCESSABLE_ENTITY, &deploy::partial_body(&done, Some(&request_id))));
+    let wait = form.text("wait").is_none() || form.flag("wait")?;
+    answer_deployment(deploy::begin(app, deployment), wait, &sender).await
+}
+
+/// A deployment's answer, with its status.
+pub(super) async fn answer_deployment(begun: deploy::Begun, wait: bool, sender: &Sender) -> Reply {
+    let (mut body, stage) = api::answered(begun, wait).await?;
+    let status = match stage {
+        Stage::Running => StatusCode::ACCEPTED,
+        Stage::Partial => StatusCode::UNPROCESSABLE_ENTITY,
+        Stage::Done => StatusCode::OK,
+    };
+    if let (Stage::Partial, Some(body)) = (stage, body.as_object_mut()) {
+        body.insert("request_id".to_owned(), sender.id.as_str().into());
     }
-    Ok(answer::json(StatusCode::OK, &done.into_body()?))
+    Ok(answer::json(status, &body))
+}
+
+fn fleet(form: &Form) -> Result<FleetOptions, Failure> {
+    let mut fleet = FleetOptions::default();
+    let list = form.text("canary").unwrap_or_default();
+    fleet.canary = list.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
+    let number = |name: &str, value: &mut u32| match form.text(name) {
+        None => Ok(()),
+        Some(text) => text
+            .parse()
+            .map(|number| *value = number)
+            .map_err(|_| invalid(format!("the field {name} is a number, not \"{}\"", body::shortened(text)))),
+    };
+    number("parallel", &mut fleet.parallel)?;
+    number("retries", &mut fleet.retries)?;
+    Ok(fleet)
 }
 
 fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {

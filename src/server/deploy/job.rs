@@ -1,0 +1,180 @@
+//! Deployments that run: known by their ids, watched and cancelled from elsewhere.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use stonescriptdb_protocol::{Counts, DatabaseOutcome, ErrorCode, Failure, Outcome};
+use tokio::sync::{broadcast, watch};
+
+use crate::error;
+
+/// So many events may wait for a slow reader; it is told the counts when it has missed some.
+const EVENTS: usize = 256;
+
+/// A deployment that runs.
+pub(in crate::server) struct Job {
+    pub(in crate::server) id: String,
+    cancelled: watch::Sender<bool>,
+    counts: watch::Sender<Counts>,
+    events: broadcast::Sender<Event>,
+    /// It goes on when whoever asked for it leaves.
+    detached: AtomicBool,
+}
+
+/// What happens in a deployment, for those who watch.
+#[derive(Clone, Debug)]
+pub(in crate::server) enum Event {
+    /// A database has ended: its name, tenant, state, error.
+    Database(Arc<Value>),
+    /// The counts are others.
+    Progress(Counts),
+    /// It has ended.
+    End(Counts),
+}
+
+impl Job {
+    fn new(id: String) -> Job {
+        let counts = Counts { state: "running".to_owned(), ..Counts::default() };
+        Job {
+            id,
+            cancelled: watch::Sender::new(false),
+            counts: watch::Sender::new(counts),
+            events: broadcast::Sender::new(EVENTS),
+            detached: AtomicBool::new(false),
+        }
+    }
+
+    /// Has it end as soon as it can.
+    pub(in crate::server) fn cancel(&self) {
+        self.cancelled.send_replace(true);
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
+    }
+
+    /// Resolves when it is to end.
+    pub(super) async fn cancelled(&self) {
+        // The sender is this job's own: it cannot be gone.
+        let _ = self.cancelled.subscribe().wait_for(|cancelled| *cancelled).await;
+    }
+
+    /// Runs `work`, unless it is cancelled before its end.
+    ///
+    /// # Errors
+    /// The work's own.
+    pub(super) async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            biased;
+            () = self.cancelled() => Err(was_cancelled()),
+            result = work => result,
+        }
+    }
+
+    pub(in crate::server) fn detach(&self) {
+        self.detached.store(true, Relaxed);
+    }
+
+    /// The counts as they are now, and everything that comes after them.
+    pub(in crate::server) fn watch(&self) -> (Counts, broadcast::Receiver<Event>) {
+        let events = self.events.subscribe();
+        (self.counts(), events)
+    }
+
+    pub(in crate::server) fn counts(&self) -> Counts {
+        self.counts.borrow().clone()
+    }
+
+    pub(super) fn begin(&self, total: usize) {
+        self.counts.send_modify(|counts| counts.total = u32::try_from(total).unwrap_or(u32::MAX));
+    }
+
+    /// A database has ended.
+    pub(super) fn ended(&self, outcome: &DatabaseOutcome) {
+        self.counts.send_modify(|counts| match &outcome.result {
+            Outcome::Done(_) => counts.succeeded += 1,
+            Outcome::Unchanged | Outcome::Superseded => counts.unchanged += 1,
+            Outcome::Failed(_) => counts.failed += 1,
+            Outcome::Skipped => counts.skipped += 1,
+            Outcome::Cancelled => {}
+        });
+        // Nobody may be listening.
+        if self.events.receiver_count() > 0 {
+            let _ = self.events.send(Event::Database(Arc::new(event(outcome))));
+            let _ = self.events.send(Event::Progress(self.counts()));
+        }
+    }
+
+    fn end(&self, counts: Counts) {
+        self.counts.send_replace(counts.clone());
+        let _ = self.events.send(Event::End(counts));
+    }
+}
+
+fn event(outcome: &DatabaseOutcome) -> Value {
+    let mut row = json!({"database": outcome.database, "tenant_id": outcome.tenant, "status": outcome.result.word()});
+    if let (Outcome::Failed(failure), Some(row)) = (&outcome.result, row.as_object_mut()) {
+        row.insert("error".to_owned(), error::to_json(failure, None));
+    }
+    row
+}
+
+/// Why a deployment that was cancelled has no result.
+pub(super) fn was_cancelled() -> Failure {
+    Failure {
+        sqlstate: Some("57014".to_owned()),
+        ..Failure::new(ErrorCode::QueryFailed, "the deployment was cancelled")
+    }
+}
+
+/// The deployments that run.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    running: Mutex<HashMap<String, Arc<Job>>>,
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Job>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a deployment; none if it runs already.
+    pub(super) fn enter(&self, id: &str) -> Option<Arc<Job>> {
+        let mut running = self.lock();
+        if running.contains_key(id) {
+            return None;
+        }
+        let job = Arc::new(Job::new(id.to_owned()));
+        running.insert(id.to_owned(), job.clone());
+        Some(job)
+    }
+
+    pub(in crate::server) fn find(&self, id: &str) -> Option<Arc<Job>> {
+        self.lock().get(id).cloned()
+    }
+
+    /// Takes a deployment out that has ended, and tells those who watch it.
+    pub(super) fn leave(&self, job: &Job, counts: Counts) {
+        self.lock().remove(&job.id);
+        job.end(counts);
+    }
+}
+
+/// Whoever waits for a deployment. Gone before its end (a cancelled statement, a client that left), the deployment is cancelled, unless
+/// it was left to itself.
+pub(super) struct Waiting(pub(super) Arc<Job>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.0.detached.load(Relaxed) {
+            // Of one that has ended nobody looks at it any more.
+            self.0.cancel();
+        }
+    }
+}
