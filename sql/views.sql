@@ -45,7 +45,7 @@ CREATE VIEW deployments AS
     SELECT d.id, d.kind, d.platform, nullif(d.schema_name, '') AS schema_name, d.bundle_sha256, d.state, d.requested_by, d.client_address,
            d.request_id, d.force, d.allow, d.dry_run, d.started_at, d.finished_at, c.total AS databases,
            c.succeeded + c.unchanged + c.failed AS done, c.succeeded, c.unchanged, c.failed, c.skipped,
-           c.total - c.succeeded - c.unchanged - c.failed AS remaining, r.rate,
+           c.total - c.succeeded - c.unchanged - c.failed AS remaining, CASE WHEN d.state = 'running' THEN r.rate END AS rate,
            CASE WHEN d.state = 'running' THEN
                pg_catalog.clock_timestamp() + (c.total - c.succeeded - c.unchanged - c.failed) / nullif(r.rate, 0) * interval '1 s'
            END AS expected_end,
@@ -78,6 +78,7 @@ CREATE FUNCTION deployment_status(deployment uuid) RETURNS jsonb
         'unchanged', d.unchanged, 'failed', d.failed, 'skipped', d.skipped, 'remaining', d.remaining, 'rate', d.rate,
         'expected_end', d.expected_end, 'started_at', d.started_at, 'finished_at', d.finished_at, 'error', d.first_error,
         'requested_by', d.requested_by,
+        'execution_time_ms', round(extract(epoch FROM coalesce(d.finished_at, clock_timestamp()) - d.started_at) * 1000),
         'databases', coalesce((SELECT jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                 'database', x.database, 'tenant_id', x.tenant_id, 'status', x.state, 'migrations_applied', x.migrations_applied,
                 'functions_updated', x.functions_updated, 'execution_time_ms', round(x.duration_ms), 'error', x.error)) ORDER BY x.position)

@@ -119,7 +119,8 @@ impl Registry {
                 for (key, tenant) in schema.tenants.iter().filter(|(_, tenant)| tenant.ready) {
                     let database = &tenant.target.database;
                     if one.as_ref().is_none_or(|one| one == database) {
-                        let owner = Target { database: database.clone(), role: Some(platform.owner.clone()) };
+                        let owner =
+                            Target { database: database.clone(), role: Some(platform.owner.clone()), calls: false };
                         found.push(Owned {
                             platform: platform.name.clone(),
                             schema: schema.name.clone(),

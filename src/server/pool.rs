@@ -3,6 +3,8 @@
 //! A request borrows an executor, speaks to it over its own socket, and gives it back: nobody stands between. What is waited for is
 //! an executor, never an answer in a queue.
 
+mod lease;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -12,8 +14,9 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::launcher::{MainRequest, MainThread};
-use crate::postgres::worker;
 use crate::settings::Settings;
+use lease::Hold;
+pub(crate) use lease::Lease;
 
 /// How long an executor counts as alive without a look.
 const FRESH: Duration = Duration::from_millis(5);
@@ -27,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) database: Arc<str>,
     /// The role; `None` is the bootstrap superuser.
     pub(crate) role: Option<Arc<str>>,
+    /// It is for calls, and not for deployments and the registry.
+    pub(crate) calls: bool,
 }
 
 /// An executor that is connected.
@@ -88,6 +93,8 @@ struct State {
 #[derive(Default, Clone, Copy)]
 struct Limits {
     total: usize,
+    /// Of them, those that are not for calls.
+    work: usize,
     per_database: usize,
     queue: usize,
     idle: Duration,
@@ -109,6 +116,8 @@ impl Pool {
     pub(super) fn reload(&self, settings: &Settings) {
         self.lock().limits = Limits {
             total: settings.max_workers,
+            // Calls keep half of them. Two are needed at once: who is in a tenant may wait for the control database.
+            work: (settings.max_workers / 2).max(2),
             per_database: settings.max_workers_per_database,
             queue: settings.max_queue,
             idle: settings.worker_idle_timeout,
@@ -371,10 +380,20 @@ impl State {
 
     /// Somebody of another target waits, has no executor at all, and no slot is left to start one.
     fn others_starve(&self, target: &Arc<Target>) -> bool {
-        self.total() >= self.limits.total
+        let is_full = self.total() >= self.limits.total;
+        let work_is_full = !target.calls && self.work() >= self.limits.work;
+        (is_full || work_is_full)
             && self.lanes.iter().any(|(other, lane)| {
-                other != target && lane.alive == 0 && lane.waiting.iter().any(|waiter| !waiter.is_closed())
+                other != target
+                    && (is_full || !other.calls)
+                    && lane.alive == 0
+                    && lane.waiting.iter().any(|waiter| !waiter.is_closed())
             })
+    }
+
+    /// Executors that are not for calls.
+    fn work(&self) -> usize {
+        self.lanes.iter().filter(|(target, _)| !target.calls).map(|(_, lane)| lane.alive).sum()
     }
 
     fn total(&self) -> usize {
@@ -395,7 +414,10 @@ impl State {
         if of_database >= self.limits.per_database && lane.alive > 0 {
             return;
         }
-        if self.total() >= self.limits.total && !self.evict(target) {
+        if !target.calls && self.work() >= self.limits.work && !self.evict(target, |other| !other.calls) {
+            return;
+        }
+        if self.total() >= self.limits.total && !self.evict(target, |_| true) {
             return;
         }
         self.next_id += 1;
@@ -409,11 +431,11 @@ impl State {
     }
 
     /// Ends the executor that has been idle for longest, of another target.
-    fn evict(&mut self, for_target: &Arc<Target>) -> bool {
+    fn evict(&mut self, for_target: &Arc<Target>, of: fn(&Target) -> bool) -> bool {
         let oldest = self
             .lanes
             .iter()
-            .filter(|(target, _)| *target != for_target)
+            .filter(|(target, _)| *target != for_target && of(target))
             .filter_map(|(target, lane)| lane.idle.first().map(|executor| (executor.idle_since, target.clone())))
             .min_by_key(|(since, _)| *since);
         let Some((_, target)) = oldest else { return false };
@@ -440,75 +462,4 @@ fn exhausted(target: &Target, why: &str) -> Failure {
     Failure::new(ErrorCode::PoolExhausted, format!("no executor for the database \"{}\": {why}", target.database))
         .hint("Try again in a moment.")
         .database(&*target.database)
-}
-
-/// A database without executors, for as long as this lives.
-pub(super) struct Hold {
-    pool: Arc<Pool>,
-    database: String,
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        if let Some(count) = state.held.get_mut(&self.database) {
-            *count -= 1;
-            if *count == 0 {
-                state.held.remove(&self.database);
-            }
-        }
-        let targets: Vec<Arc<Target>> =
-            state.lanes.keys().filter(|target| *target.database == *self.database).cloned().collect();
-        targets.iter().for_each(|target| state.start_if_needed(target, &self.pool.main));
-    }
-}
-
-/// A borrowed executor. Dropped in the middle of a request, it is cancelled, and goes back once it has answered.
-pub(crate) struct Lease {
-    executor: Option<Executor>,
-    pool: Arc<Pool>,
-    /// A request was sent and its answer not yet read.
-    pub(super) midway: bool,
-}
-
-/// How long a cancelled executor may take to answer before its process is ended.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
-
-impl Lease {
-    pub(super) fn stream(&self) -> Option<&UnixStream> {
-        self.executor.as_ref().map(|executor| &executor.stream)
-    }
-
-    /// It is of no more use: its process ended or its socket is in an unknown state.
-    pub(super) fn discard(mut self) {
-        if let Some(executor) = self.executor.take() {
-            self.pool.lost(&executor);
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let Some(executor) = self.executor.take() else { return };
-        let pool = self.pool.clone();
-        if !self.midway {
-            pool.give_back(executor);
-            return;
-        }
-        worker::cancel(executor.pid);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let answered =
-                    tokio::time::timeout(CANCEL_PATIENCE, super::broker::skip_answer(&executor.stream)).await;
-                if matches!(answered, Ok(Ok(()))) {
-                    pool.give_back(executor);
-                } else {
-                    worker::terminate(executor.pid);
-                    pool.lost(&executor);
-                }
-            });
-        } else {
-            pool.lost(&executor);
-        }
-    }
 }

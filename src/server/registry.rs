@@ -92,7 +92,7 @@ fn platform(row: PlatformRow) -> Platform {
         .map(|schema| (schema.key, Schema { name: schema.name, tenants: HashMap::new() }))
         .collect();
     for database in row.databases {
-        let target = Arc::new(Target { database: database.database.into(), role: Some(role.clone()) });
+        let target = Arc::new(Target { database: database.database.into(), role: Some(role.clone()), calls: true });
         let tenant = Tenant {
             written: database.tenant.map(String::into_boxed_str),
             target,

@@ -149,7 +149,7 @@ impl<'a> Fleet<'a> {
         if !self.prepared.is_single {
             // It will not be asked for again soon, and its slot is for others.
             let owner = Some(self.prepared.owner_role.as_str().into());
-            self.app.pool.release(&Target { database: turn.database.name.as_str().into(), role: owner });
+            self.app.pool.release(&Target { database: turn.database.name.as_str().into(), role: owner, calls: false });
         }
         let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
         (turn, self.outcome(turn.database, result, turn.attempt, duration_ms))

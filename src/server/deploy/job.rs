@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{Counts, DatabaseOutcome, ErrorCode, Failure, Outcome};
@@ -22,6 +22,8 @@ pub(in crate::server) struct Job {
     events: broadcast::Sender<Event>,
     /// It goes on when whoever asked for it leaves.
     detached: AtomicBool,
+    /// The gate that it has passed or waits at.
+    gate: OnceLock<String>,
 }
 
 /// What happens in a deployment, for those who watch.
@@ -44,6 +46,7 @@ impl Job {
             counts: watch::Sender::new(counts),
             events: broadcast::Sender::new(EVENTS),
             detached: AtomicBool::new(false),
+            gate: OnceLock::new(),
         }
     }
 
@@ -89,6 +92,11 @@ impl Job {
 
     pub(in crate::server) fn counts(&self) -> Counts {
         self.counts.borrow().clone()
+    }
+
+    pub(super) fn is_at(&self, gate: &str) {
+        // It has one gate in its life.
+        let _ = self.gate.set(gate.to_owned());
     }
 
     pub(super) fn begin(&self, total: usize) {
@@ -157,6 +165,11 @@ impl Jobs {
 
     pub(in crate::server) fn find(&self, id: &str) -> Option<Arc<Job>> {
         self.lock().get(id).cloned()
+    }
+
+    /// The deployment that has passed a gate or waits at it.
+    pub(super) fn at(&self, gate: &str) -> Option<Arc<Job>> {
+        self.lock().values().find(|job| job.gate.get().is_some_and(|at| at == gate)).cloned()
     }
 
     /// Takes a deployment out that has ended, and tells those who watch it.

@@ -114,6 +114,12 @@ pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Begun {
     spawn(app, job, Begin::New(Box::new(deployment)))
 }
 
+/// The id of a deployment that runs for the same databases.
+pub(super) fn running_like(app: &App, deployment: &Deployment) -> Option<String> {
+    let gate = gate_name(deployment.platform.as_deref(), deployment.schema.as_deref(), &deployment.selection);
+    app.jobs.at(&gate).map(|job| job.id.clone())
+}
+
 /// Takes a deployment up again.
 ///
 /// # Errors
@@ -199,6 +205,7 @@ async fn prepare(app: &Arc<App>, job: &Job, mut deployment: Deployment) -> Resul
         deployment.platform = job.unless_cancelled(broker::request(app, &control_target(app), &identify)).await?;
     }
     let gate = gate_name(deployment.platform.as_deref(), deployment.schema.as_deref(), &deployment.selection);
+    job.is_at(&gate);
     let pass = job.unless_cancelled(enter(app, &gate, &job.id)).await?;
     let request = ExecutorRequest::Control(ControlRequest::Prepare(deployment));
     let result: Result<Prepared, Failure> = broker::request(app, &control_target(app), &request).await;
@@ -282,7 +289,7 @@ fn gate_name(platform: Option<&str>, schema: Option<&str>, selection: &Selection
 }
 
 fn control_target(app: &App) -> Arc<Target> {
-    Arc::new(Target { database: app.settings().database.as_str().into(), role: None })
+    Arc::new(Target { database: app.settings().database.as_str().into(), role: None, calls: false })
 }
 
 /// After a start: what an interrupted deployment left half built is dropped.

@@ -171,7 +171,7 @@ impl OneDatabase<'_> {
     }
 
     fn target(&self, role: Option<&str>) -> Arc<Target> {
-        Arc::new(Target { database: self.database.name.as_str().into(), role: role.map(Into::into) })
+        Arc::new(Target { database: self.database.name.as_str().into(), role: role.map(Into::into), calls: false })
     }
 
     /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one. If the deployment does

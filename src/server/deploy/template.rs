@@ -192,6 +192,7 @@ impl<'p> Bundles<'p> {
         let owner = Target {
             database: building.database.as_str().into(),
             role: Some(self.prepared.owner_role.as_str().into()),
+            calls: false,
         };
         let Some(proved) = broker::request::<Option<Proved>>(self.app, &Arc::new(owner), &prove).await? else {
             // Nothing was done to it, but it says so nowhere: the long way starts with an empty one.
@@ -206,7 +207,9 @@ impl<'p> Bundles<'p> {
 
     async fn prove(&self, place: usize, database: &str) -> Result<Proved, Failure> {
         let elevated = self.elevated_extensions(place);
-        let target = |role: Option<&str>| Arc::new(Target { database: database.into(), role: role.map(Into::into) });
+        let target = |role: Option<&str>| {
+            Arc::new(Target { database: database.into(), role: role.map(Into::into), calls: false })
+        };
         if !elevated.is_empty() {
             let install = ExecutorRequest::InstallExtensions(elevated);
             broker::request::<Vec<String>>(self.app, &target(None), &install).await?;

@@ -81,6 +81,19 @@ impl Form {
     }
 }
 
+/// The field `on_error`: whether the other databases follow after one has failed.
+///
+/// # Errors
+/// `invalid_request`.
+pub(super) fn goes_on_after_errors(value: Option<&str>, default: bool) -> Result<bool, Failure> {
+    match value {
+        None => Ok(default),
+        Some("stop") => Ok(false),
+        Some("continue") => Ok(true),
+        Some(other) => Err(invalid(format!("the field on_error is stop or continue, not \"{}\"", shortened(other)))),
+    }
+}
+
 /// Text fields are short; what is longer is no name and no flag.
 const MAX_TEXT: usize = 64 * 1024;
 const MAX_FIELDS: usize = 32;

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod answer;
 mod body;
+mod deployments;
 mod v1;
 
 use std::convert::Infallible;
@@ -50,6 +51,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/health", get(v1::health))
         .route("/admin/databases", get(admin::databases))
         .route("/admin/create-tenant", post(admin::create_tenant))
+        .route("/v2/migrate", post(deployments::migrate))
+        .route("/v2/migrate-all", post(deployments::migrate_all))
+        .route("/v2/migrate-all/{id}", get(deployments::migrate_all_status))
+        .route("/deployments/{id}", get(deployments::status))
+        .route("/deployments/{id}/events", get(deployments::events))
+        .route("/deployments/{id}/cancel", post(deployments::cancel))
+        .route("/deployments/{id}/resume", post(deployments::resume))
+        .route("/deployments/{id}/retry", post(deployments::retry))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)

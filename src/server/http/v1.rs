@@ -142,13 +142,7 @@ fn fleet(form: &Form) -> Result<FleetOptions, Failure> {
 
 fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
     let allow = form.text("allow").unwrap_or_default();
-    let continue_on_error = match form.text("on_error") {
-        None | Some("stop") => false,
-        Some("continue") => true,
-        Some(other) => {
-            return Err(invalid(format!("the field on_error is stop or continue, not \"{}\"", body::shortened(other))));
-        }
-    };
+    let continue_on_error = body::goes_on_after_errors(form.text("on_error"), false)?;
     if mode == DeployMode::Register && form.flag("dry_run")? {
         return Err(invalid("a dry run is asked of /migrate".to_owned()));
     }
@@ -163,7 +157,7 @@ fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
     })
 }
 
-fn missing_rows(value: Option<&str>) -> Result<MissingRows, Failure> {
+pub(super) fn missing_rows(value: Option<&str>) -> Result<MissingRows, Failure> {
     match value {
         None | Some("check") => Ok(MissingRows::Refuse),
         Some("insert_missing") => Ok(MissingRows::Insert),
