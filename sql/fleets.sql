@@ -68,7 +68,7 @@ CREATE FUNCTION watch(deployment uuid) RETURNS text
                 told := it.done;
                 RAISE NOTICE '%', format('%s of %s done', it.done, it.databases)
                                   || CASE WHEN it.failed > 0 THEN format(', %s failed', it.failed) ELSE '' END
-                                  || coalesce(format(', %s per second', it.rate), '')
+                                  || CASE WHEN it.rate > 0 THEN format(', %s per second', it.rate) ELSE '' END
                                   || coalesce(', the end is expected at ' || it.expected_end::timestamptz(0), '');
             END IF;
             EXIT WHEN it.state <> 'running';

@@ -143,8 +143,7 @@ fn known(deployment_id: &str) -> Result<Known, Failure> {
                 "SELECT p.name, p.key, d.schema_name, coalesce(s.key, ''), d.kind, d.state, d.options::text
                  FROM stonescriptdb.deployment d JOIN stonescriptdb.platform p ON p.name = d.platform
                       LEFT JOIN stonescriptdb.stored_schema s ON s.platform = d.platform AND s.name = d.schema_name
-                 WHERE d.id = $1::uuid AND d.kind IN ('register', 'migrate') AND d.options IS NOT NULL
-                 FOR UPDATE OF d",
+                 WHERE d.id = $1::uuid AND d.kind IN ('register', 'migrate') AND d.options IS NOT NULL",
                 Some(1),
                 &[deployment_id.into()],
             )
