@@ -25,6 +25,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROWS = 10_000
+# Of a temporary cluster.
+ADMIN_TOKEN = "bench"
 BUNDLE = {
     "tables/items.pssql": """\
 CREATE TABLE items (
@@ -79,7 +81,7 @@ class Cluster:
             raise BenchError(f"{method} {path}: {error!r}") from error
         finally:
             connection.close()
-        if response.status != 200:
+        if response.status not in (200, 202):
             raise BenchError(f"{method} {path} answered {response.status}: {text[:500]}")
         return json.loads(text)
 
@@ -231,7 +233,8 @@ def temporary_cluster():
             "--locale=C.UTF-8", "--no-sync")
         with open(f"{data}/postgresql.conf", "a") as conf:
             conf.write(f"listen_addresses = ''\nport = {port}\nunix_socket_directories = '{folder}'\nmax_worker_processes = 32\n"
-                       f"shared_preload_libraries = 'stonescriptdb'\nstonescriptdb.port = {port}\n")
+                       f"shared_preload_libraries = 'stonescriptdb'\nstonescriptdb.port = {port}\n"
+                       f"stonescriptdb.admin_token = '{ADMIN_TOKEN}'\n")
         run(f"{bin}/pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "start")
         try:
             cluster = Cluster(f"http://127.0.0.1:{port}", folder, port, "postgres")
