@@ -52,10 +52,14 @@ impl<'r> Chosen<'r> {
     /// A bundle that was stored before, by its checksum.
     ///
     /// # Errors
-    /// An internal one if it is not stored any more.
+    /// `invalid_request` if it is not stored any more, as one that could not be proved.
     pub(super) fn place_of_stored(&mut self, sha256: &str) -> Result<usize, Failure> {
         if let Some(place) = self.bundles.iter().position(|bundle| bundle.key.sha256 == sha256) {
             return Ok(place);
+        }
+        if registry::archive(&self.platform, sha256)?.is_none() {
+            return Err(Failure::new(ErrorCode::InvalidRequest, "the bundle of the deployment is not stored any more")
+                .hint("Deploy it again."));
         }
         self.bundles.push(bundle(&self.platform, sha256.to_owned(), None, None, &mut None)?);
         Ok(self.bundles.len() - 1)

@@ -1,6 +1,6 @@
 //! A deployment's way through its databases: canaries first, the others some at a time, what failed for a passing reason once more.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,11 @@ impl<'a> Fleet<'a> {
         }
         let open = || databases.iter().filter(|database| database.settled.is_none());
         let has_canaries = open().any(|database| database.canary);
+        if let Err(failure) = self.prove().await {
+            outcomes.extend(self.refuse(failure).await);
+            outcomes.sort_by_key(|outcome| outcome.position);
+            return outcomes;
+        }
         // Without canaries the first one is it where an error stops the rest: nothing runs beside it.
         let stops = !self.prepared.options.continue_on_error;
         let first = if has_canaries || !stops { None } else { open().next().map(|database| database.position) };
@@ -74,6 +79,37 @@ impl<'a> Fleet<'a> {
             outcomes.extend(done);
         }
         outcomes.sort_by_key(|outcome| outcome.position);
+        outcomes
+    }
+
+    /// What is wrong with a bundle is known before any of several databases is touched, and once.
+    async fn prove(&self) -> Result<(), Failure> {
+        if self.prepared.is_single {
+            return Ok(());
+        }
+        let open = self.prepared.databases.iter().filter(|database| database.settled.is_none());
+        for place in open.filter_map(|database| database.bundle).collect::<BTreeSet<usize>>() {
+            let proved = async { self.bundles.proved(place).await.map(drop) };
+            self.job.unless_cancelled(proved).await?;
+        }
+        Ok(())
+    }
+
+    /// No bundle, no deployment: the first database is told why, and the others are left out.
+    async fn refuse(&self, failure: Failure) -> Vec<DatabaseOutcome> {
+        let mut failure = Some(failure);
+        let open = self.prepared.databases.iter().filter(|database| database.settled.is_none());
+        let outcomes: Vec<DatabaseOutcome> = open
+            .map(|database| {
+                let result = match failure.take() {
+                    _ if self.job.is_cancelled() => Outcome::Cancelled,
+                    Some(failure) => Outcome::Failed(failure),
+                    None => Outcome::Skipped,
+                };
+                self.outcome(database, result, 0, 0.0)
+            })
+            .collect();
+        self.end_all(outcomes.iter()).await;
         outcomes
     }
 

@@ -139,16 +139,28 @@ fn spawn(app: &Arc<App>, job: Arc<Job>, begin: Begin) -> Begun {
     let work = tokio::spawn({
         let (app, job) = (app.clone(), job.clone());
         async move {
-            let result = carry_out(&app, &job, begin, tell).await;
-            let counts = match &result {
-                Ok(done) => done.counts.clone(),
-                Err(_) => Counts { state: "failed".to_owned(), ..job.counts() },
-            };
-            app.jobs.leave(&job, counts);
+            let mut running = Running { app, job, counts: None };
+            let result = carry_out(&running.app, &running.job, begin, tell).await;
+            running.counts = result.as_ref().ok().map(|done| done.counts.clone());
             result
         }
     });
     Begun { waiting: Waiting(job.clone()), job, work, prepared }
+}
+
+/// A job that is known as running for as long as this lives, however it ends.
+struct Running {
+    app: Arc<App>,
+    job: Arc<Job>,
+    counts: Option<Counts>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let failed = || Counts { state: "failed".to_owned(), ..self.job.counts() };
+        let counts = self.counts.take().unwrap_or_else(failed);
+        self.app.jobs.leave(&self.job, counts);
+    }
 }
 
 async fn carry_out(

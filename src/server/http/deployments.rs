@@ -310,14 +310,17 @@ pub(super) async fn migrate_all_status(
         "cancelled" => "failed",
         other => other,
     };
+    // In these words a database is done or has failed; while others are to come, those that have failed so far.
+    let total = count(&known, "total");
+    let failed = if state == "running" { count(&known, "failed") } else { total.saturating_sub(done) };
     let results: Vec<Value> = known
         .get("databases")
         .and_then(Value::as_array)
         .map(|rows| rows.iter().map(result).collect())
         .unwrap_or_default();
     let mut body = json!({
-        "job_id": id, "status": status, "total_databases": known.get("total"), "succeeded": done,
-        "failed": known.get("failed"), "results": results, "execution_time_ms": known.get("execution_time_ms"),
+        "job_id": id, "status": status, "total_databases": total, "succeeded": done,
+        "failed": failed, "results": results, "execution_time_ms": known.get("execution_time_ms"),
     });
     if let (Some(error), Some(body)) = (known.get("error").filter(|error| !error.is_null()), body.as_object_mut()) {
         body.insert("error".to_owned(), error.get("message").cloned().unwrap_or_default());
