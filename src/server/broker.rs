@@ -67,7 +67,8 @@ pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result
                 )
                 .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.")
                 .database(&*target.database);
-                return Err(Broken::Begun(failure));
+                // As for a session that an administrator has ended.
+                return Err(Broken::Begun(Failure { sqlstate: Some("57P01".to_owned()), ..failure }));
             }
         }
     }

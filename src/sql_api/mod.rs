@@ -65,9 +65,12 @@ pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
         Some("continue") => true,
         Some(other) => return Err(invalid(format!("the argument on_error is stop or continue, not \"{other}\""))),
     };
-    let number = |place: usize, name: &str, default: u32| match arguments.integer(place) {
+    let number = |place: usize, name: &str, least: u32, default: u32| match arguments.integer(place) {
         None => Ok(default),
-        Some(number) => u32::try_from(number).map_err(|_| invalid(format!("the argument {name} must not be negative"))),
+        Some(number) => u32::try_from(number)
+            .ok()
+            .filter(|number| *number >= least)
+            .ok_or_else(|| invalid(format!("the argument {name} must be at least {least}, not {number}"))),
     };
     let defaults = FleetOptions::default();
     let deployment = Deployment {
@@ -87,8 +90,8 @@ pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
         },
         fleet: FleetOptions {
             canary: arguments.texts(4),
-            parallel: number(5, "parallel", defaults.parallel)?,
-            retries: number(7, "retries", defaults.retries)?,
+            parallel: number(5, "parallel", 1, defaults.parallel)?,
+            retries: number(7, "retries", 0, defaults.retries)?,
         },
         asked: asked(),
         must_be_new: false,

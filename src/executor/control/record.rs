@@ -31,9 +31,8 @@ pub(super) fn begin(
     // One database is begun at once; of several each when its turn comes.
     let first = if matches!(request.selection, Selection::Tenant(_)) { "running" } else { "pending" };
     let state = |database: &PreparedDatabase| match database.settled {
-        Some(Settled::Unchanged) => "unchanged",
-        Some(Settled::Superseded) => "superseded",
         None => first,
+        settled => settled_word(settled),
     };
     let names: Vec<&str> = databases.iter().map(|database| database.name.as_str()).collect();
     let tenants: Vec<&str> = databases.iter().map(|database| database.tenant.as_str()).collect();
@@ -56,6 +55,15 @@ pub(super) fn begin(
             created.into(),
         ],
     )
+}
+
+/// The state of a database that may need nothing.
+pub(super) fn settled_word(settled: Option<Settled>) -> &'static str {
+    match settled {
+        Some(Settled::Unchanged) => "unchanged",
+        Some(Settled::Superseded) => "superseded",
+        None => "pending",
+    }
 }
 
 /// Records a deployment that was refused before any database was touched.
@@ -126,8 +134,9 @@ pub(super) fn progress(progress: &Progress) -> Result<(), Failure> {
         if !progress.begun.is_empty() {
             let positions: Vec<i32> = progress.begun.iter().map(|position| *position as i32).collect();
             execute(
-                "UPDATE stonescriptdb.deployment_database SET state = 'running', started_at = clock_timestamp()
-                 WHERE deployment_id = $1::uuid AND position = ANY ($2) AND state = 'pending'",
+                "UPDATE stonescriptdb.deployment_database SET state = 'running', attempts = attempts + 1,
+                     started_at = CASE state WHEN 'pending' THEN clock_timestamp() ELSE started_at END
+                 WHERE deployment_id = $1::uuid AND position = ANY ($2) AND state IN ('pending', 'running')",
                 &[progress.deployment_id.as_str().into(), positions.into()],
             )?;
         }
@@ -148,7 +157,7 @@ pub(super) fn database(deployment_id: &str, dry_run: bool, outcome: &DatabaseOut
     };
     execute(
         "UPDATE stonescriptdb.deployment_database SET state = $3, duration_ms = $4, report = $5::jsonb, error = $6::jsonb,
-             attempts = attempts + $7, finished_at = clock_timestamp()
+             attempts = greatest(attempts, $7), finished_at = clock_timestamp()
          WHERE deployment_id = $1::uuid AND position = $2",
         &[
             deployment_id.into(),

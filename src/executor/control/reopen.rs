@@ -7,7 +7,7 @@ use stonescriptdb_protocol::{DeployMode, ErrorCode, Failure, Prepared, PreparedD
 
 use super::bundles::Chosen;
 use super::prepare::tenant_and_database;
-use super::record::Options;
+use super::record::{Options, settled_word};
 use super::registry::{self, Database};
 use super::{execute, spi};
 use crate::postgres::transaction;
@@ -67,10 +67,13 @@ pub(super) fn run(deployment_id: &str, failed: bool) -> Result<Prepared, Failure
             databases.push(again(deployment_id, &known, &there, &mut bundles, open)?);
         }
         let positions: Vec<i32> = databases.iter().map(|database| database.position as i32).collect();
+        let states: Vec<&str> = databases.iter().map(|database| settled_word(database.settled)).collect();
         execute(
-            "UPDATE stonescriptdb.deployment_database SET state = 'pending', error = NULL, started_at = NULL, finished_at = NULL
-             WHERE deployment_id = $1::uuid AND position = ANY ($2)",
-            &[deployment_id.into(), positions.into()],
+            "UPDATE stonescriptdb.deployment_database x SET state = s.state, error = NULL, started_at = NULL,
+                 finished_at = CASE WHEN s.state <> 'pending' THEN now() END
+             FROM unnest($2::integer[], $3::text[]) AS s(position, state)
+             WHERE x.deployment_id = $1::uuid AND x.position = s.position",
+            &[deployment_id.into(), positions.into(), states.into()],
         )?;
         execute(
             "UPDATE stonescriptdb.deployment SET state = 'running', error = NULL, finished_at = NULL, counts = NULL, resumed_at = now()

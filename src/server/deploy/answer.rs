@@ -66,7 +66,7 @@ impl Done {
                 let updated: Vec<&str> = self
                     .outcomes
                     .iter()
-                    .filter(|outcome| outcome.result.is_success())
+                    .filter(|outcome| matches!(outcome.result, Outcome::Done(_) | Outcome::Unchanged))
                     .map(|outcome| outcome.database.as_str())
                     .collect();
                 put("databases_updated", if self.dry_run { json!([]) } else { json!(updated) });
@@ -74,7 +74,8 @@ impl Done {
                 let checks: Vec<_> = reports.iter().flat_map(|report| &report.seeder_validations).collect();
                 put("seeder_validations", json!(checks));
                 put("verification", verification(&reports));
-                put("databases", self.outcomes.iter().map(outcome_json).collect());
+                let databases = || self.outcomes.iter().map(outcome_json).collect();
+                put("databases", self.recorded.clone().unwrap_or_else(databases));
             }
         }
         if !self.is_single {

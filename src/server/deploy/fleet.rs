@@ -173,7 +173,7 @@ impl<'a> Fleet<'a> {
         let _slot = self.app.deployments.slot(self.app.settings().max_workers).await;
         let begun = Instant::now();
         let note = async {
-            if !self.prepared.is_single && turn.attempt == 1 {
+            if !self.prepared.is_single {
                 self.record(vec![turn.database.position], Vec::new()).await;
             }
         };
@@ -294,6 +294,10 @@ impl<'a> Fleet<'a> {
 /// A failure that may be gone the next time.
 fn is_passing(result: &Outcome) -> bool {
     let Outcome::Failed(failure) = result else { return false };
+    // Somebody has ended it on purpose.
+    if failure.sqlstate.as_deref() == Some("57P01") {
+        return false;
+    }
     matches!(failure.code, ErrorCode::ConnectionFailed | ErrorCode::PoolExhausted | ErrorCode::LockTimeout)
         || matches!(failure.sqlstate.as_deref(), Some("40001" | "40P01" | "55P03"))
 }

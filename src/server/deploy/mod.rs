@@ -50,6 +50,8 @@ pub(super) struct Done {
     is_single: bool,
     warnings: Vec<String>,
     outcomes: Vec<DatabaseOutcome>,
+    /// Of a deployment that was taken up again: all its databases as recorded, of which this time only some had their turn.
+    recorded: Option<serde_json::Value>,
     counts: Counts,
     dry_run: bool,
     started: Instant,
@@ -171,6 +173,7 @@ async fn carry_out(
 ) -> Result<Done, Failure> {
     let started = Instant::now();
     let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
+    let is_again = matches!(begin, Begin::Again(_));
     let (prepared, archive, pass, gate) = match begin {
         Begin::New(deployment) => prepare(app, job, *deployment).await?,
         Begin::Again(again) => reopen(app, job, again).await?,
@@ -192,6 +195,10 @@ async fn carry_out(
     drop(bundles);
     let counts = close(app, job, &prepared, &outcomes, None).await?;
     drop(pass);
+    let recorded = match is_again {
+        true => tenants::status(app, &job.id).await?.get_mut("databases").map(serde_json::Value::take),
+        false => None,
+    };
     template::sweep(app, &prepared.platform);
     Ok(Done {
         mode: prepared.mode,
@@ -201,6 +208,7 @@ async fn carry_out(
         is_single: prepared.is_single,
         warnings: prepared.warnings,
         outcomes,
+        recorded,
         counts,
         dry_run: prepared.options.dry_run,
         started,

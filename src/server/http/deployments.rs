@@ -221,6 +221,9 @@ async fn migrate_body(app: &App, request: Request) -> Result<MigrateBody, Failur
 impl MigrateBody {
     fn into_deployment(self, sender: &Sender, selection: Selection, goes_on: bool) -> Result<Deployment, Failure> {
         let defaults = FleetOptions::default();
+        if self.parallel == Some(0) {
+            return Err(invalid("the field parallel is a number from 1 on, not 0"));
+        }
         Ok(Deployment {
             mode: DeployMode::Migrate,
             archive: None,

@@ -125,18 +125,18 @@ pub(super) async fn answer_deployment(begun: deploy::Begun, wait: bool, sender: 
 }
 
 fn fleet(form: &Form) -> Result<FleetOptions, Failure> {
-    let mut fleet = FleetOptions::default();
+    // Clients of the gateway do not expect a second attempt.
+    let mut fleet = FleetOptions { retries: 0, ..FleetOptions::default() };
     let list = form.text("canary").unwrap_or_default();
     fleet.canary = list.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
-    let number = |name: &str, value: &mut u32| match form.text(name) {
-        None => Ok(()),
-        Some(text) => text
-            .parse()
-            .map(|number| *value = number)
-            .map_err(|_| invalid(format!("the field {name} is a number, not \"{}\"", body::shortened(text)))),
+    let number = |name: &str, least: u32, default: u32| match form.text(name) {
+        None => Ok(default),
+        Some(text) => text.parse().ok().filter(|number| *number >= least).ok_or_else(|| {
+            invalid(format!("the field {name} is a number from {least} on, not \"{}\"", body::shortened(text)))
+        }),
     };
-    number("parallel", &mut fleet.parallel)?;
-    number("retries", &mut fleet.retries)?;
+    fleet.parallel = number("parallel", 1, fleet.parallel)?;
+    fleet.retries = number("retries", 0, fleet.retries)?;
     Ok(fleet)
 }
 
