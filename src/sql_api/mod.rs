@@ -50,7 +50,8 @@ fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> 
             seeders: missing_rows(arguments.text(7))?,
             plan: arguments.text(8),
         },
-        fleet: FleetOptions::default(),
+        // In order, and at once: as over HTTP.
+        fleet: FleetOptions { parallel: 1, retries: 0, ..FleetOptions::default() },
         asked: asked(),
         must_be_new: false,
         deployment_id: String::new(),

@@ -125,8 +125,9 @@ pub(super) async fn answer_deployment(begun: deploy::Begun, wait: bool, sender: 
 }
 
 fn fleet(form: &Form) -> Result<FleetOptions, Failure> {
-    // Clients of the gateway do not expect a second attempt.
-    let mut fleet = FleetOptions { retries: 0, ..FleetOptions::default() };
+    // Clients of the gateway expect no second attempt, and the databases in order: what stands behind one that fails is left alone.
+    let parallel = if body::goes_on_after_errors(form.text("on_error"), false)? { 2 } else { 1 };
+    let mut fleet = FleetOptions { parallel, retries: 0, ..FleetOptions::default() };
     let list = form.text("canary").unwrap_or_default();
     fleet.canary = list.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
     let number = |name: &str, least: u32, default: u32| match form.text(name) {
