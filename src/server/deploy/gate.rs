@@ -77,11 +77,20 @@ pub(super) async fn enter(app: &App, database: &str, deployment_id: &str) -> Res
             deployment_id.clone_into(&mut gate.holder.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
             Ok(Pass { _guard: guard, _gate: gate })
         }
-        Err(_) => Err(Failure {
-            deployment_id: Some(holder(&gate)),
-            ..Failure::new(ErrorCode::DeploymentInProgress, format!("another deployment of \"{database}\" is running"))
-                .hint("Wait for it, or raise stonescriptdb.deploy_wait.")
-                .database(database)
-        }),
+        Err(_) => {
+            let id = holder(&gate);
+            // The gate of a schema has a blank in its name, for no database's has.
+            let (what, is_database) = match database.split_once(' ') {
+                Some((platform, "")) => (format!("the platform \"{platform}\""), false),
+                Some((platform, schema)) => (format!("the schema \"{schema}\" of the platform \"{platform}\""), false),
+                None => (format!("\"{database}\""), true),
+            };
+            let failure =
+                Failure::new(ErrorCode::DeploymentInProgress, format!("another deployment of {what} is running"))
+                    .detail(format!("It is the deployment {id}."))
+                    .hint("Wait for it, or raise stonescriptdb.deploy_wait.");
+            let failure = if is_database { failure.database(database) } else { failure };
+            Err(Failure { deployment_id: Some(id), ..failure })
+        }
     }
 }
