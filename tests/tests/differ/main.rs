@@ -200,6 +200,11 @@ fn hard_cases() {
 }
 
 #[test]
+fn what_the_regression_suite_found() {
+    all(include_str!("suite.sql"));
+}
+
+#[test]
 fn what_random_pairs_found() {
     all(include_str!("found.sql"));
 }

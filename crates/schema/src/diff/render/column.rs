@@ -84,7 +84,9 @@ impl Writer<'_, '_> {
                 step.safety = Safety::Dataloss;
             }
         }
-        std::iter::once(step).chain(self.settings(key, &as_defined(after, true), after, false)).collect()
+        let persistence = after.identity.and_then(|_| self.persistence_of_identity(key));
+        let settings = self.settings(key, &as_defined(after, true), after, false);
+        std::iter::once(step).chain(persistence).chain(settings).collect()
     }
 
     pub(super) fn alter_column(&self, node: NodeIndex, item: &Item<'_>, before: &Column, after: &Column) -> Vec<Step> {
@@ -236,6 +238,7 @@ impl Writer<'_, '_> {
         match (before.identity, after.identity) {
             (None, Some(identity)) => {
                 steps.push(alter(format!("ADD GENERATED {} AS IDENTITY{}", word(identity), self.sequence_of(key))));
+                steps.extend(self.persistence_of_identity(key));
             }
             (Some(old), Some(new)) if old != new => steps.push(alter(format!("SET GENERATED {}", word(new)))),
             (Some(_), None) => steps.push(alter("DROP IDENTITY".to_owned())),

@@ -76,6 +76,7 @@ impl<'a> Writer<'a, '_> {
                 Some(column) => column.clone(),
                 None => super::column::as_defined(after, !deferred),
             };
+            steps.extend(made.identity.and_then(|_| self.persistence_of_identity(item.key)));
             steps.extend(self.settings(item.key, &made, after, deferred));
             steps.extend(self.comment(item, true));
             steps.extend(self.privileges(node, item, true));
@@ -119,6 +120,7 @@ impl<'a> Writer<'a, '_> {
         let mut steps = Vec::new();
         if before.unlogged != after.unlogged {
             steps.push(rewriting(alter(if after.unlogged { "SET UNLOGGED" } else { "SET LOGGED" })));
+            steps.extend(self.persistence_of_sequences(key, after));
         }
         if before.access_method != after.access_method && after.partition_key.is_none() {
             let method = after.access_method.as_deref().unwrap_or("heap");

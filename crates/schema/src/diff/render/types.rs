@@ -7,7 +7,9 @@ use super::super::operations::{carries_count, checks_wait, needs_aside};
 use super::super::sql::{aside, clause, ident, list, literal, name, qualified};
 use super::super::verdict::is_subsequence;
 use super::{Writer, plain};
-use crate::{Attribute, Body, Domain, DomainCheck, Enum, Hazard, Key, Range, Safety, Sequence, Stage, Step};
+use crate::{
+    Attribute, Body, Domain, DomainCheck, Enum, Hazard, Key, Object, Range, Safety, Sequence, Stage, Step, Table,
+};
 
 impl Writer<'_, '_> {
     pub(super) fn make_enum(&self, key: &Key, item: &Item<'_>, before: Option<&Body>, after: &Enum) -> Vec<Step> {
@@ -185,7 +187,11 @@ impl Writer<'_, '_> {
     ) -> Vec<Step> {
         let key = item.key;
         if let Some(Body::Sequence(before)) = before {
-            return alter_sequence(key, before, after);
+            let follows = !item.cut && before.owned_by == after.owned_by && self.sequence_follows(after);
+            let steps = alter_sequence(key, before, after).into_iter();
+            return steps
+                .chain((!follows && before.unlogged != after.unlogged).then(|| persistence(key, after)))
+                .collect();
         }
         let mut steps = Vec::new();
         if !after.of_identity {
@@ -200,6 +206,43 @@ impl Writer<'_, '_> {
             steps.push(plain(key, sql));
         }
         steps
+    }
+
+    /// Whether SET LOGGED or SET UNLOGGED of the table that owns a sequence brings the sequence where it is to be.
+    fn sequence_follows(&self, sequence: &Sequence) -> bool {
+        let table = sequence.owned_by.as_ref().and_then(Key::table).and_then(|table| self.items.get(&table));
+        let body = |object: Option<&Object>| match object.map(|object| &object.body) {
+            Some(Body::Table(table)) => Some(table.unlogged),
+            _ => None,
+        };
+        table.is_some_and(|table| {
+            let after = body(table.after);
+            !table.comes() && body(table.before) != after && after == Some(sequence.unlogged)
+        })
+    }
+
+    /// The persistence of an identity column's sequence, if it is not that of its table, which it is made with.
+    pub(super) fn persistence_of_identity(&self, column: &Key) -> Option<Step> {
+        let Object { key, body: Body::Sequence(sequence), .. } = self.identities.get(column)? else { return None };
+        let table = self.items.get(&column.table()?)?.after?;
+        matches!(&table.body, Body::Table(table) if table.unlogged != sequence.unlogged)
+            .then(|| persistence(key, sequence))
+    }
+
+    /// The persistence of a table's sequences, where it is not to be that which the table has just got: they got it too.
+    pub(super) fn persistence_of_sequences(&self, table: &Key, after: &Table) -> Vec<Step> {
+        let items = self.items;
+        let others = items.nodes().filter_map(|node| {
+            let (Body::Sequence(before), Object { key, body: Body::Sequence(wanted), .. }) =
+                (&items.graph[node].before?.body, items.graph[node].after?)
+            else {
+                return None;
+            };
+            let owner = before.owned_by.as_ref().and_then(Key::table);
+            (owner.as_ref() == Some(table) && !items.graph[node].comes() && wanted.unlogged != after.unlogged)
+                .then(|| persistence(key, wanted))
+        });
+        others.collect()
     }
 }
 
@@ -231,7 +274,7 @@ pub(super) fn options(sequence: &Sequence) -> String {
 }
 
 /// What differs; where the sequence stands is never changed.
-fn alter_sequence(key: &Key, before: &Sequence, after: &Sequence) -> Vec<Step> {
+fn alter_sequence(key: &Key, before: &Sequence, after: &Sequence) -> Option<Step> {
     let mut actions = String::new();
     let mut add = |differs: bool, action: String| {
         if differs {
@@ -248,13 +291,11 @@ fn alter_sequence(key: &Key, before: &Sequence, after: &Sequence) -> Vec<Step> {
     add(before.start != after.start, format!("START WITH {}", after.start));
     add(before.cache != after.cache, format!("CACHE {}", after.cache));
     add(before.cycle != after.cycle, if after.cycle { "CYCLE" } else { "NO CYCLE" }.to_owned());
-    let mut steps = Vec::new();
-    if !actions.is_empty() {
-        steps.push(plain(key, format!("ALTER SEQUENCE {}{actions}", name(key))));
-    }
-    if before.unlogged != after.unlogged && !after.of_identity {
-        let word = if after.unlogged { "UNLOGGED" } else { "LOGGED" };
-        steps.push(plain(key, format!("ALTER SEQUENCE {} SET {word}", name(key))));
-    }
-    steps
+    (!actions.is_empty()).then(|| plain(key, format!("ALTER SEQUENCE {}{actions}", name(key))))
+}
+
+/// SET LOGGED or SET UNLOGGED.
+fn persistence(key: &Key, sequence: &Sequence) -> Step {
+    let word = if sequence.unlogged { "UNLOGGED" } else { "LOGGED" };
+    plain(key, format!("ALTER SEQUENCE {} SET {word}", name(key)))
 }
