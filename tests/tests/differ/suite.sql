@@ -37,3 +37,18 @@ CREATE TABLE e (a serial);
 ALTER SEQUENCE e_a_seq SET UNLOGGED;
 CREATE UNLOGGED TABLE f (a serial);
 ALTER SEQUENCE f_a_seq SET LOGGED;
+--- comments on the indexes of constraints
+CREATE TABLE t (a int PRIMARY KEY, b int UNIQUE, c int UNIQUE);
+COMMENT ON INDEX t_pkey IS 'to go';
+COMMENT ON INDEX t_b_key IS 'to change';
+COMMENT ON INDEX t_c_key IS 'stays';
+-- new
+CREATE TABLE t (a int PRIMARY KEY, b int UNIQUE, c bigint UNIQUE, d int UNIQUE);
+COMMENT ON INDEX t_b_key IS 'it''s changed';
+COMMENT ON CONSTRAINT t_b_key ON t IS 'the constraint''s own';
+COMMENT ON INDEX t_c_key IS 'stays';
+COMMENT ON INDEX t_d_key IS 'new';
+CREATE TABLE "U" ("Id" int PRIMARY KEY, EXCLUDE USING btree ("Id" WITH =));
+COMMENT ON INDEX "U_pkey" IS 'of the key';
+COMMENT ON INDEX "U_Id_excl" IS 'of the exclusion';
+-- check SELECT string_agg(obj_description(i::regclass), ', ') FROM unnest('{t_b_key,t_c_key,t_d_key,"\"U_pkey\""}'::text[]) i = it's changed, stays, new, of the key

@@ -15,7 +15,8 @@
                         FROM pg_catalog.unnest(i.reloptions) x (x)) || ')')
                 ELSE k.definition END,
             'validated', k.definition !~ ' NOT VALID$',
-            'clustered', coalesce(x.indisclustered, false)),
+            'clustered', coalesce(x.indisclustered, false),
+            'index_comment', pg_catalog.obj_description(k.own_index, 'pg_class')),
         NULL::pg_catalog.aclitem[],
         'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid, k.oid, 0, 0::bigint, false
     FROM (

@@ -236,7 +236,9 @@ impl Judge<'_, '_> {
                 }
                 self.push(entry);
             }
-            _ if key.kind == Kind::Constraint && before.body != after.body => {
+            (Body::Constraint(old), Body::Constraint(new))
+                if (&old.definition, old.validated) != (&new.definition, new.validated) =>
+            {
                 let reason = "rows that are there are checked anew".to_owned();
                 self.push(Classified { by_migration: made, reason, ..class(key, "ModifyConstraint") });
             }

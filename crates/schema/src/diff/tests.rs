@@ -74,7 +74,13 @@ fn index(name: &str, on: &str, definition: &str, valid: bool) -> Object {
 }
 
 fn constraint(name: &str, constraint_type: ConstraintType, definition: &str, needs: &[Key]) -> Object {
-    let body = Constraint { constraint_type, definition: definition.to_owned(), validated: true, clustered: false };
+    let body = Constraint {
+        constraint_type,
+        definition: definition.to_owned(),
+        validated: true,
+        clustered: false,
+        index_comment: None,
+    };
     object(Kind::Constraint, name, Body::Constraint(body), needs)
 }
 

@@ -312,6 +312,9 @@ pub struct Constraint {
     /// For PRIMARY KEY, UNIQUE, EXCLUDE: WITH (…) of the index and the like are part of the definition already; this is whether
     /// the table is CLUSTERed on it.
     pub clustered: bool,
+    /// COMMENT ON INDEX of its index.
+    #[serde(default)]
+    pub index_comment: Option<String>,
 }
 
 /// An index that belongs to no constraint. Those that a partitioned index made on partitions are not in the model.

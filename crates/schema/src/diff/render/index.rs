@@ -3,7 +3,7 @@
 use petgraph::graph::NodeIndex;
 
 use super::super::items::{Item, Verdict};
-use super::super::sql::{ident, name, owner_name};
+use super::super::sql::{ident, name, owner_name, qualified};
 use super::{Writer, plain};
 use crate::{Body, Constraint, ConstraintType, Hazard, Index, Key, Safety, Stage, Statistics, Step};
 
@@ -27,6 +27,9 @@ impl Writer<'_, '_> {
                 steps.push(Step { hazards: self.on_rows(&table, &[Hazard::ScansTable]), stage, ..step });
             }
             steps.extend(self.cluster(key, &table, before.clustered, after.clustered));
+            if before.index_comment != after.index_comment {
+                steps.extend(self.comment_on_index(key, after));
+            }
             return steps;
         }
         let add = format!("ADD CONSTRAINT {quoted} {}", after.definition);
@@ -62,8 +65,14 @@ impl Writer<'_, '_> {
         };
         let stage = steps.last().map_or(Stage::Within, |step| step.stage);
         let clustered = self.cluster(key, &table, false, after.clustered);
-        steps.extend(clustered.map(|step| Step { stage, ..step }));
+        let comment = after.index_comment.as_ref().and_then(|_| self.comment_on_index(key, after));
+        steps.extend(clustered.into_iter().chain(comment).map(|step| Step { stage, ..step }));
         steps
+    }
+
+    /// The index of a constraint has its name, and can have a comment of its own.
+    fn comment_on_index(&self, key: &Key, after: &Constraint) -> Option<Step> {
+        self.comment_on(key, &format!("INDEX {}", qualified(&key.schema, &key.name)), after.index_comment.as_deref())
     }
 
     fn indexed(&self, table: &Key, step: Step) -> Step {
