@@ -52,3 +52,12 @@ CREATE TABLE "U" ("Id" int PRIMARY KEY, EXCLUDE USING btree ("Id" WITH =));
 COMMENT ON INDEX "U_pkey" IS 'of the key';
 COMMENT ON INDEX "U_Id_excl" IS 'of the exclusion';
 -- check SELECT string_agg(obj_description(i::regclass), ', ') FROM unnest('{t_b_key,t_c_key,t_d_key,"\"U_pkey\""}'::text[]) i = it's changed, stays, new, of the key
+--- a partitioned table that refers to itself goes
+CREATE TABLE t (id int PRIMARY KEY, p int REFERENCES t) PARTITION BY RANGE (id);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (9);
+CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (9) TO (19) PARTITION BY RANGE (id);
+CREATE TABLE t21 PARTITION OF t2 FOR VALUES FROM (9) TO (19);
+-- rows
+INSERT INTO t VALUES (1, NULL), (10, 1);
+-- new
+CREATE TABLE x (a int);

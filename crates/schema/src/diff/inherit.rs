@@ -241,6 +241,34 @@ pub(super) fn waits(items: &Items<'_>) -> Vec<(Place, Place)> {
     waits
 }
 
+fn is_foreign_key(items: &Items<'_>, node: NodeIndex) -> bool {
+    matches!(items.graph[node].before.map(|object| &object.body),
+        Some(Body::Constraint(constraint)) if constraint.constraint_type == ConstraintType::ForeignKey)
+}
+
+/// Whether a foreign key as it is refers to a table: it needs columns or keys of that, and of its own table.
+fn refers_to(items: &Items<'_>, key: NodeIndex, table: &Key) -> bool {
+    let own = items.graph[key].key.table();
+    let mut tables = items.needs(key, true).filter_map(|need| items.graph[need].key.table());
+    if own.as_ref() == Some(table) { tables.all(|other| other == *table) } else { tables.any(|other| other == *table) }
+}
+
+/// Whether a foreign key that stays refers to a table above this partition. PostgreSQL keeps a copy of it for each partition, and lets
+/// go of one only if it is detached.
+pub(super) fn is_referred_to(items: &Items<'_>, partition: NodeIndex) -> bool {
+    let above = line(items, items.graph[partition].key, true);
+    let above: Vec<&Key> = above.into_iter().skip(1).map(|table| items.graph[table].key).collect();
+    let mut stays = items.nodes().filter(|node| is_foreign_key(items, *node) && !items.graph[*node].goes());
+    !above.is_empty() && stays.any(|key| above.iter().any(|table| refers_to(items, key, table)))
+}
+
+/// Whether a constraint is a foreign key of a partitioned table onto that table: no partition of it can go before.
+pub(super) fn holds_partitions(items: &Items<'_>, node: NodeIndex) -> bool {
+    let table = items.relation(node).map(|table| &items.graph[table]).filter(|_| is_foreign_key(items, node));
+    let is_partitioned = |object: &Object| matches!(&object.body, Body::Table(table) if table.partition_key.is_some());
+    table.is_some_and(|table| table.before.is_some_and(is_partitioned) && refers_to(items, node, table.key))
+}
+
 /// The columns that are to be dropped from their table alone, because a child keeps them: as its own from then on, with their values.
 pub(super) fn dropped_alone(items: &Items<'_>) -> HashSet<NodeIndex> {
     items.nodes().filter(|node| drops_alone(items, *node)).collect()

@@ -155,7 +155,7 @@ pub(super) fn carrier(items: &Items<'_>, node: NodeIndex) -> Option<NodeIndex> {
                     && [&need.key.parent, &need.key.name].contains(&&item.key.parent);
                 need.goes() && !own && !need.is_type() && !matches!(need.key.kind, Kind::Routine | Kind::Schema)
             });
-        return (!bound).then_some(container);
+        return (!bound && !inherit::holds_partitions(items, node)).then_some(container);
     }
     match &before.body {
         Body::Column(column) if !column.is_local => {

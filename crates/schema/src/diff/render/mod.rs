@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::graph::NodeIndex;
 
 use super::Wanted;
+use super::inherit::is_referred_to;
 use super::items::{Item, Items, Verdict};
 use super::operations::{Operation, Slot, by_text};
 use super::sql::{clause, ident, literal, owner_name};
@@ -143,9 +144,12 @@ impl<'a, 'b> Writer<'a, 'b> {
             Body::DefaultPrivileges(_) => self.privileges(node, item, false),
             Body::Enum(_) | Body::Composite { .. } | Body::Domain(_) | Body::Range(_) => self.drop_type(node, item),
             Body::Sequence(_) => self.drop_sequence(node, item),
-            Body::Table(_) => clause(before)
-                .map(|name| lost(format!("DROP {name}"), self.items.bytes_before(key)))
-                .unwrap_or_default(),
+            Body::Table(table) => {
+                let of = table.partition_of.as_ref().filter(|_| is_referred_to(self.items, node));
+                let detach = of.map(|partition| self.detach(key, partition)).into_iter();
+                let drop = lost(format!("DROP TABLE {}", super::sql::name(key)), self.items.bytes_before(key));
+                detach.chain(drop).collect()
+            }
             Body::Column(column) => {
                 let only = if self.items.alone.contains(&node) { "ONLY " } else { "" };
                 let sql = format!("ALTER TABLE {only}{} DROP COLUMN {}", owner_name(key), ident(&key.name));

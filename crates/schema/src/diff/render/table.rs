@@ -9,7 +9,7 @@ use super::super::operations::default_waits;
 use super::super::sql::{ident, list, name};
 use super::relation::{change_options, with};
 use super::{Writer, plain};
-use crate::{Body, Hazard, Key, Kind, Object, RowSecurity, Step, Table};
+use crate::{Body, Hazard, Key, Kind, Object, Partition, RowSecurity, Step, Table};
 
 const REWRITES: &[Hazard] = &[Hazard::RewritesTable, Hazard::StrongLock];
 
@@ -152,14 +152,17 @@ impl<'a> Writer<'a, '_> {
         steps
     }
 
+    pub(super) fn detach(&self, key: &Key, partition: &Partition) -> Step {
+        plain(key, format!("ALTER TABLE {} DETACH PARTITION {}", name(&partition.of), name(key)))
+    }
+
     /// Leaves parents and types that it is not to have any more, or not in that place, or that change.
     pub(super) fn cut_table(&self, node: NodeIndex, item: &Item<'_>, before: &Table) -> Vec<Step> {
         let key = item.key;
         let Some(Object { body: Body::Table(after), .. }) = item.after else { return Vec::new() };
         let mut steps = Vec::new();
         if let Some(partition) = before.partition_of.as_ref().filter(|old| after.partition_of.as_ref() != Some(*old)) {
-            let sql = format!("ALTER TABLE {} DETACH PARTITION {}", name(&partition.of), name(key));
-            steps.push(plain(key, sql));
+            steps.push(self.detach(key, partition));
         }
         if before.of_type.is_some() && (item.cut || before.of_type != after.of_type) {
             steps.push(plain(key, format!("ALTER TABLE {} NOT OF", name(key))));
