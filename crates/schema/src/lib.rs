@@ -11,7 +11,7 @@ mod order;
 mod plan;
 
 pub use catalog::{CATALOG_SETTINGS, STAMP_SQL, catalog_queries};
-pub use diff::{Rename, Wanted, classify, differences, renames, steps, type_change};
+pub use diff::{Rename, Wanted, classify, differences, drops_of_others, renames, steps, type_change};
 pub use facts::{Class, Facts, ObjectName};
 pub use model::*;
 pub use order::{Cycle, Graph};

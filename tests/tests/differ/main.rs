@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use acceptance::{Cluster, read_model, sql};
 use postgres::Client;
 use stonescriptdb_schema::{
-    Deviation, Key, Kind, Model, Rename, Safety, Stage, Step, Wanted, classify, differences, renames, steps,
+    Deviation, Key, Kind, Model, Rename, Safety, Stage, Step, Wanted, classify, differences, drops_of_others, renames,
+    steps,
 };
 
 /// One case: a block of a file that begins with `--- name`. Up to the line `-- new` stands the old state, then the new one. In between there
@@ -264,6 +265,26 @@ fn an_unfinished_index_is_built_again() {
         ["DROP INDEX CONCURRENTLY public.i", "CREATE UNIQUE INDEX CONCURRENTLY i ON public.t USING btree (a)"]
     );
     migrate(&mut client, &model, &BTreeSet::new(), &BTreeSet::new(), 1).unwrap();
+}
+
+#[test]
+fn what_is_known_by_name_only_is_dropped_after_what_needs_it() {
+    let cluster = cluster();
+    let state = "CREATE TEXT SEARCH DICTIONARY d (template = simple);
+        CREATE TEXT SEARCH DICTIONARY kept (template = simple);
+        CREATE TEXT SEARCH CONFIGURATION z (copy = simple);
+        ALTER TEXT SEARCH CONFIGURATION z ALTER MAPPING FOR word WITH d, kept;
+        CREATE TEXT SEARCH CONFIGURATION y (copy = z)";
+    let mut client = database(&cluster, "named", state).unwrap();
+    let before = read_model(&mut client);
+    let wanted = "CREATE TEXT SEARCH DICTIONARY kept (template = simple)";
+    let model = read_model(&mut database(&cluster, "fewer", wanted).unwrap());
+    let declared_before: BTreeSet<Key> = before.keys().cloned().collect();
+    let wanted = Wanted { model: &model, declared_before: &declared_before, online_bytes: u64::MAX };
+    let plan = drops_of_others(&before, &wanted);
+    assert_eq!(plan.len(), 3, "{plan:#?}");
+    apply(&mut client, &plan).unwrap();
+    assert_eq!(differences(&read_model(&mut client), &model), []);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod inherit;
 mod items;
 mod keywords;
 mod operations;
+mod others;
 mod rename;
 mod render;
 mod sorting;
@@ -26,6 +27,7 @@ use crate::{Key, Model, Step};
 
 pub use classify::classify;
 pub use compare::differences;
+pub use others::drops_of_others;
 pub use rename::{Rename, renames};
 pub use types::type_change;
 
