@@ -3,7 +3,7 @@
 use petgraph::graph::NodeIndex;
 
 use super::super::items::{Item, Verdict};
-use super::super::sql::{element, ident, list, name, owner_name};
+use super::super::sql::{aside, element, ident, list, literal, name, owner_name, qualified};
 use super::super::types::{is_assignable, type_change};
 use super::relation::change_options;
 use super::types::options;
@@ -65,10 +65,16 @@ impl Writer<'_, '_> {
         if let Some(parent) = self.parent_column(node)
             && let Some(Object { body: Body::Column(parent), .. }) = parent.after
         {
-            // It came with the parent's.
+            // It came with the uppermost parent's; what each of those in between has of its own (ONLY) did not come along.
             let identity = if self.identities.contains_key(key) { None } else { after.identity };
-            let made = Column { storage: None, statistics: None, options: Vec::new(), identity, ..parent.clone() };
+            let top = self.uppermost(node).after.map(|object| &object.body);
+            let top = if let Some(Body::Column(top)) = top { top } else { parent };
+            let (default, compression) = (top.default.clone(), top.compression.clone());
+            let made = Column { default, compression, identity, ..as_defined(parent, false) };
             return self.settings(key, &made, after, false);
+        }
+        if let Some(steps) = self.add_numbered(node, key, after) {
+            return steps;
         }
         let mut step =
             plain(key, format!("ALTER TABLE {} ADD COLUMN {}", owner_name(key), self.definition(key, after, true)));
@@ -87,6 +93,44 @@ impl Writer<'_, '_> {
         let persistence = after.identity.and_then(|_| self.persistence_of_identity(key));
         let settings = self.settings(key, &as_defined(after, true), after, false);
         std::iter::once(step).chain(persistence).chain(settings).collect()
+    }
+
+    /// An identity column of a table that has children. PostgreSQL does not add it in one statement: what is there is numbered by another
+    /// sequence first, in the children too. None where it is to be added as any other.
+    fn add_numbered(&self, node: NodeIndex, key: &Key, after: &Column) -> Option<Vec<Step>> {
+        after.identity?;
+        let Object { key: sequence, body: Body::Sequence(body), .. } = self.identities.get(key)? else { return None };
+        let graph = &self.items.graph;
+        let mut children = self.items.nodes().filter(|child| self.items.inherited_from(*child) == Some(node));
+        // From PostgreSQL 17 on partitions are identity columns themselves, and then it does.
+        let is_there = |child: NodeIndex| {
+            let table = self.items.relation(child).is_some_and(|table| !graph[table].comes());
+            table
+                && !matches!(
+                    graph[child].after,
+                    Some(Object { body: Body::Column(Column { identity: Some(_), .. }), .. })
+                )
+        };
+        if !children.any(is_there) {
+            return None;
+        }
+        let (table, column) = (owner_name(key), ident(&key.name));
+        let numbers = qualified(&sequence.schema, &aside(&sequence.name));
+        let default = format!("pg_catalog.nextval({})", literal(&numbers));
+        let ordinary = Column { identity: None, default: Some(default), ..after.clone() };
+        let add = plain(key, format!("ALTER TABLE {table} ADD COLUMN {}", self.definition(key, &ordinary, true)));
+        let hazards = key.table().map(|table| self.on_rows(&table, &[Hazard::RewritesTable, Hazard::StrongLock]));
+        let mut steps = vec![
+            plain(key, format!("CREATE SEQUENCE {numbers} AS {} {}", body.data_type, options(body))),
+            Step { hazards: hazards.unwrap_or_default(), ..add },
+            plain(key, format!("ALTER TABLE {table} ALTER COLUMN {column} DROP DEFAULT")),
+        ];
+        let made = Column { default: None, ..as_defined(&ordinary, false) };
+        steps.extend(self.settings(key, &made, after, false));
+        let sequence = literal(&name(sequence));
+        steps.push(plain(key, format!("SELECT pg_catalog.setval({sequence}, last_value, is_called) FROM {numbers}")));
+        steps.push(plain(key, format!("DROP SEQUENCE {numbers}")));
+        Some(steps)
     }
 
     pub(super) fn alter_column(&self, node: NodeIndex, item: &Item<'_>, before: &Column, after: &Column) -> Vec<Step> {
@@ -118,15 +162,11 @@ impl Writer<'_, '_> {
             match parent_after {
                 // The statement of the uppermost parent reached it, with that one's default.
                 Some(_) => {
-                    let (mut top, mut next) = (node, self.items.inherited_from(node));
-                    while let Some(above) = next {
-                        (top, next) = (above, self.items.inherited_from(above));
-                    }
+                    let top = self.uppermost(node);
                     let default = |object: Option<&Object>| match object.map(|object| &object.body) {
                         Some(Body::Column(column)) => column.default.clone(),
                         _ => None,
                     };
-                    let top = &self.items.graph[top];
                     if default(top.before).is_some() || default(top.after).is_some() {
                         now.default = default(top.after);
                     }
@@ -155,6 +195,15 @@ impl Writer<'_, '_> {
         }
         steps.extend(self.settings(key, &now, after, false));
         steps
+    }
+
+    /// The column whose statements reach this one.
+    fn uppermost(&self, node: NodeIndex) -> &Item<'_> {
+        let (mut top, mut next) = (node, self.items.inherited_from(node));
+        while let Some(above) = next {
+            (top, next) = (above, self.items.inherited_from(above));
+        }
+        &self.items.graph[top]
     }
 
     /// The values as text, as long as their type is not there.
