@@ -198,3 +198,15 @@ CREATE TABLE q1 PARTITION OF q DEFAULT;
 -- check SELECT nextval('p_b_seq') = 30
 -- check SELECT string_agg("N"::text, ',' ORDER BY "N") FROM q = 1,2
 -- check SELECT nextval('"q_N_seq"') = 3
+--- NOT NULL of a parent goes, that of a child's key stays
+CREATE TABLE p (a boolean NOT NULL, b int NOT NULL);
+CREATE TABLE c (k text, PRIMARY KEY (a)) INHERITS (p);
+CREATE TABLE g (PRIMARY KEY (b)) INHERITS (c);
+CREATE TABLE d () INHERITS (p);
+-- rows
+INSERT INTO c VALUES (true, 1, 'x');
+-- new
+CREATE TABLE p (a boolean, b int);
+CREATE TABLE c (k text, PRIMARY KEY (a)) INHERITS (p);
+CREATE TABLE g (PRIMARY KEY (b)) INHERITS (c);
+CREATE TABLE d () INHERITS (p);

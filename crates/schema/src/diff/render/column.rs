@@ -140,7 +140,8 @@ impl Writer<'_, '_> {
         if item.cut && before.generated.is_none() {
             now.default = None;
         }
-        let parent = self.parent_column(node);
+        let above = self.items.inherited_from(node);
+        let parent = above.map(|above| &self.items.graph[above]);
         let parent_after = match parent.and_then(|parent| parent.after).map(|object| &object.body) {
             Some(Body::Column(column)) => Some(column),
             _ => None,
@@ -190,8 +191,14 @@ impl Writer<'_, '_> {
                 (parent.before, parent.after)
             && old.not_null != new.not_null
             && parent.verdict == Verdict::Alter
+            && !above.is_some_and(|above| self.is_nullable_alone(above))
         {
             now.not_null = new.not_null;
+        }
+        if now.not_null && self.is_nullable_alone(node) {
+            let (table, column) = (owner_name(key), ident(&key.name));
+            steps.push(plain(key, format!("ALTER TABLE ONLY {table} ALTER COLUMN {column} DROP NOT NULL")));
+            now.not_null = false;
         }
         steps.extend(self.settings(key, &now, after, false));
         steps
@@ -204,6 +211,29 @@ impl Writer<'_, '_> {
             (top, next) = (above, self.items.inherited_from(above));
         }
         &self.items.graph[top]
+    }
+
+    /// Whether a column loses its NOT NULL and one below it keeps its own, which is perhaps of a primary key. PostgreSQL has no ONLY for that
+    /// where the tables below are partitions.
+    fn is_nullable_alone(&self, node: NodeIndex) -> bool {
+        let not_null = |object: Option<&Object>| match object.map(|object| &object.body) {
+            Some(Body::Column(column)) => Some(column.not_null),
+            _ => None,
+        };
+        let is = |node: NodeIndex, before: bool, after: bool| {
+            let item = &self.items.graph[node];
+            not_null(item.before) == Some(before) && not_null(item.after) == Some(after)
+        };
+        let table = self.items.relation(node).and_then(|table| self.items.graph[table].after);
+        let is_partitioned =
+            matches!(table.map(|table| &table.body), Some(Body::Table(table)) if table.partition_key.is_some());
+        is(node, true, false)
+            && !is_partitioned
+            && self.items.nodes().filter(|below| is(*below, true, true)).any(|below| {
+                let mut above =
+                    std::iter::successors(self.items.inherited_from(below), |n| self.items.inherited_from(*n));
+                above.any(|above| above == node)
+            })
     }
 
     /// The values as text, as long as their type is not there.
