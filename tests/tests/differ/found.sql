@@ -210,3 +210,27 @@ CREATE TABLE p (a boolean, b int);
 CREATE TABLE c (k text, PRIMARY KEY (a)) INHERITS (p);
 CREATE TABLE g (PRIMARY KEY (b)) INHERITS (c);
 CREATE TABLE d () INHERITS (p);
+--- a parent gets a column that its child has in another way
+CREATE TABLE p (b text);
+CREATE TABLE c (k text, a jsonb, d int, e int) INHERITS (p);
+CREATE TABLE g () INHERITS (c);
+-- rows
+INSERT INTO c VALUES ('b', 'k', '[1]', 5, 6);
+INSERT INTO g VALUES ('b', 'k', '[2]', 7, 8);
+-- new
+CREATE TABLE p (a text, b text, d int NOT NULL DEFAULT 4, e bigint);
+CREATE TABLE c (k text, d int DEFAULT 3) INHERITS (p);
+CREATE TABLE g () INHERITS (c);
+-- check SELECT string_agg(a || d || e, ',' ORDER BY a) FROM p = [1]56,[2]78
+--- a parent gets a computed column that its child has as another
+CREATE TABLE p (b int, a int);
+CREATE TABLE c (a int) INHERITS (p);
+CREATE TABLE d () INHERITS (p);
+-- rows
+INSERT INTO c VALUES (1, 2);
+INSERT INTO d VALUES (1, 2);
+-- new
+CREATE TABLE p (b int, a bigint GENERATED ALWAYS AS (b + 1) STORED);
+CREATE TABLE c () INHERITS (p);
+CREATE TABLE d () INHERITS (p);
+-- check SELECT string_agg(a::text, ',') FROM p = 2,2

@@ -180,22 +180,34 @@ impl<'a> Items<'a> {
     /// The column of a parent that this column follows in all that ALTER TABLE passes on to children, as long as the statements run.
     pub(super) fn inherited_from(&self, node: NodeIndex) -> Option<NodeIndex> {
         let item = &self.graph[node];
-        let (Kind::Column, Some(table)) = (item.key.kind, item.key.table()) else { return None };
-        let table = self.get(&table)?;
-        let now = if table.comes() || table.cut { Vec::new() } else { Self::parents(table.before) };
-        // A partition that gets other bounds leaves its parent for that time.
-        let moves = match (table.before.map(|object| &object.body), table.after.map(|object| &object.body)) {
-            (Some(Body::Table(before)), Some(Body::Table(after))) => before.partition_of != after.partition_of,
-            _ => false,
-        };
-        let then = Self::parents(table.after);
-        then.iter()
-            .filter(|parent| table.comes() || now.contains(parent) && !moves)
-            .filter_map(|parent| self.find(&Key::part(Kind::Column, &parent.schema, &parent.name, &item.key.name)))
-            .find(|column| {
-                let column = &self.graph[*column];
-                column.after.is_some() || item.after.is_none()
-            })
+        self.above(node).find(|column| {
+            let column = &self.graph[*column];
+            (column.after.is_some() || item.after.is_none()) && !merges(column, item)
+        })
+    }
+
+    /// The columns of parents that come while this column is there already: it must be like them before.
+    pub(super) fn merged_with(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> + '_ {
+        self.above(node).filter(move |column| merges(&self.graph[*column], &self.graph[node]))
+    }
+
+    /// The columns of this name of the parents that its table has as long as the statements run.
+    fn above(&self, node: NodeIndex) -> impl Iterator<Item = NodeIndex> + '_ {
+        let item = &self.graph[node];
+        let table = item.key.table().filter(|_| item.key.kind == Kind::Column).and_then(|table| self.get(&table));
+        let parents = table.map(|table| {
+            let now = if table.comes() || table.cut { Vec::new() } else { Self::parents(table.before) };
+            // A partition that gets other bounds leaves its parent for that time.
+            let moves = match (table.before.map(|object| &object.body), table.after.map(|object| &object.body)) {
+                (Some(Body::Table(before)), Some(Body::Table(after))) => before.partition_of != after.partition_of,
+                _ => false,
+            };
+            let mut then = Self::parents(table.after);
+            then.retain(|parent| table.comes() || now.contains(parent) && !moves);
+            then
+        });
+        let columns = parents.into_iter().flatten();
+        columns.filter_map(|parent| self.find(&Key::part(Kind::Column, &parent.schema, &parent.name, &item.key.name)))
     }
 
     /// Bytes of a table that is there and stays; 0 if it is created.
@@ -210,6 +222,11 @@ impl<'a> Items<'a> {
     pub(super) fn bytes_before(&self, table: &Key) -> u64 {
         self.bytes.get(table).copied().unwrap_or_default()
     }
+}
+
+/// Whether a parent's column comes and finds one of a child.
+fn merges(parent: &Item<'_>, child: &Item<'_>) -> bool {
+    parent.comes() && child.before.is_some() && child.after.is_some() && !child.comes()
 }
 
 /// The relations that a part can belong to.

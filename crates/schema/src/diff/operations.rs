@@ -330,6 +330,10 @@ impl Plan<'_, '_> {
                 self.wait(self.drop(parent), self.of(node, Slot::Drop), Wait::Must);
             }
         }
+        for parent in items.merged_with(node) {
+            self.wait(self.drop(parent), self.make(node), Wait::Must);
+            self.wait(self.make(node), self.make(parent), Wait::Must);
+        }
         // A child attached at the end has all its columns before, and so has its parent.
         if items.graph[node].key.kind == Kind::Column
             && let Some(table) = items.relation(node)
