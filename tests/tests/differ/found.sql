@@ -234,3 +234,18 @@ CREATE TABLE p (b int, a bigint GENERATED ALWAYS AS (b + 1) STORED);
 CREATE TABLE c () INHERITS (p);
 CREATE TABLE d () INHERITS (p);
 -- check SELECT string_agg(a::text, ',') FROM p = 2,2
+--- a composite is replaced and an enum in it changes
+CREATE TYPE e AS ENUM ('x');
+CREATE TYPE c AS (a text, b e);
+CREATE DOMAIN d AS e;
+CREATE TABLE t (c c, d d[]);
+-- rows
+INSERT INTO t VALUES (ROW('2020-01-01', 'x'), '{x}');
+-- new
+CREATE TYPE e AS ENUM ('x', 'y');
+REVOKE ALL ON TYPE e FROM PUBLIC;
+COMMENT ON TYPE e IS 'e';
+CREATE TYPE c AS (a timestamptz, b e);
+CREATE DOMAIN d AS text;
+CREATE TABLE t (c c, d d[]);
+-- check SELECT (c).b || d[1] FROM t = xx

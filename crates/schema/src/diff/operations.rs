@@ -391,7 +391,9 @@ impl Plan<'_, '_> {
             }
         }
         if !owned && other.verdict == Verdict::Alter {
-            self.wait(gone, self.of(need, Slot::Make), Wait::Must);
+            // A type that was put aside is there until no value is of it, which may take what it needs.
+            let aside = self.of(node, Slot::Aside).is_some();
+            self.wait(gone, self.of(need, Slot::Make), if aside { Wait::Should } else { Wait::Must });
             self.wait(cut, self.of(need, Slot::Make), Wait::Must);
             let text = self.of(need, Slot::Cut).filter(|_| other.key.kind == Kind::Column);
             self.wait(gone, text, Wait::Must);
