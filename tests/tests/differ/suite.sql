@@ -61,3 +61,9 @@ CREATE TABLE t21 PARTITION OF t2 FOR VALUES FROM (9) TO (19);
 INSERT INTO t VALUES (1, NULL), (10, 1);
 -- new
 CREATE TABLE x (a int);
+--- a child with a computed column of its own that its parent has too
+CREATE TABLE x (a int);
+-- new
+CREATE TABLE p (a int, b int GENERATED ALWAYS AS (a * 2) STORED);
+CREATE TABLE c (a int, b int GENERATED ALWAYS AS (a * 2) STORED NOT NULL, k int);
+ALTER TABLE c INHERIT p;

@@ -104,11 +104,13 @@ impl<'a> Writer<'a, '_> {
         if body.of_type.is_some() {
             return Some(bare());
         }
-        if own.is_local && body.partition_of.is_none() {
-            return None;
-        }
         let parent = self.items.inherited_from(column).and_then(|parent| self.items.graph[parent].after);
         let Some(Object { body: Body::Column(parent), .. }) = parent else { return None };
+        // Before PostgreSQL 16 a child cannot say how a parent's column is computed, not even in the same way.
+        let computed = own.generated.is_some() && (own.generated, &own.default) == (parent.generated, &parent.default);
+        if own.is_local && body.partition_of.is_none() && !computed {
+            return None;
+        }
         // An identity is not inherited before PostgreSQL 17; then it comes without a sequence of its own.
         let identity = if self.identities.contains_key(item.key) { None } else { own.identity };
         Some(crate::Column { statistics: None, options: Vec::new(), identity, ..parent.clone() })
