@@ -67,3 +67,51 @@ CREATE TABLE x (a int);
 CREATE TABLE p (a int, b int GENERATED ALWAYS AS (a * 2) STORED);
 CREATE TABLE c (a int, b int GENERATED ALWAYS AS (a * 2) STORED NOT NULL, k int);
 ALTER TABLE c INHERIT p;
+--- a check of c that p has too, not valid
+CREATE TABLE p (f int);
+CREATE TABLE c () INHERITS (p);
+-- rows
+INSERT INTO p VALUES (-1);
+INSERT INTO c VALUES (1);
+-- new
+CREATE TABLE p (f int);
+CREATE TABLE c () INHERITS (p);
+ALTER TABLE c ADD CONSTRAINT k CHECK (f > 0);
+ALTER TABLE p ADD CONSTRAINT k CHECK (f > 0) NOT VALID;
+--- a check of c that p has too stays with p
+CREATE TABLE p (f int, CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1), CONSTRAINT m CHECK (f > 2), g int);
+CREATE TABLE c (CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1)) INHERITS (p);
+CREATE TABLE cc (CONSTRAINT k CHECK (f > 0), CONSTRAINT m CHECK (f > 2)) INHERITS (c);
+CREATE TABLE zc (CONSTRAINT l CHECK (f > 1), CONSTRAINT m CHECK (f > 2)) INHERITS (p);
+-- rows
+INSERT INTO c VALUES (3);
+INSERT INTO zc VALUES (3);
+-- new
+CREATE TABLE p (f int, CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1));
+CREATE TABLE c (CONSTRAINT l CHECK (f > 1)) INHERITS (p);
+CREATE TABLE cc () INHERITS (c);
+CREATE TABLE zc (f int);
+--- a check of b that a has too, not valid
+CREATE TABLE a (f int);
+CREATE TABLE b () INHERITS (a);
+-- rows
+INSERT INTO a VALUES (-1);
+INSERT INTO b VALUES (1);
+-- new
+CREATE TABLE a (f int);
+CREATE TABLE b () INHERITS (a);
+ALTER TABLE b ADD CONSTRAINT k CHECK (f > 0);
+ALTER TABLE a ADD CONSTRAINT k CHECK (f > 0) NOT VALID;
+--- a check of b that a has too stays with a
+CREATE TABLE a (f int, CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1), CONSTRAINT m CHECK (f > 2), g int);
+CREATE TABLE b (CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1)) INHERITS (a);
+CREATE TABLE bb (CONSTRAINT k CHECK (f > 0), CONSTRAINT m CHECK (f > 2)) INHERITS (b);
+CREATE TABLE zb (CONSTRAINT l CHECK (f > 1), CONSTRAINT m CHECK (f > 2)) INHERITS (a);
+-- rows
+INSERT INTO b VALUES (3);
+INSERT INTO zb VALUES (3);
+-- new
+CREATE TABLE a (f int, CONSTRAINT k CHECK (f > 0), CONSTRAINT l CHECK (f > 1));
+CREATE TABLE b (CONSTRAINT l CHECK (f > 1)) INHERITS (a);
+CREATE TABLE bb () INHERITS (b);
+CREATE TABLE zb (f int);

@@ -152,12 +152,29 @@ pub(super) fn to_be_added<'a>(items: &Items<'a>, node: NodeIndex) -> Vec<(&'a st
     found
 }
 
+/// The checks of the tables above a check's own that have its name, which are one with it.
+fn same_above(items: &Items<'_>, node: NodeIndex, before: bool) -> Vec<NodeIndex> {
+    let Some(table) = items.graph[node].key.table().filter(|_| check(items, node, before).is_some()) else {
+        return Vec::new();
+    };
+    let above = line(items, &table, before).into_iter().skip(1);
+    let same = above.filter_map(|table| own(items, table, &items.graph[node].key.name));
+    same.filter(|same| check(items, *same, before).is_some()).collect()
+}
+
 /// What is replaced only because of how PostgreSQL hands things down: checks of a parent that a child begins to inherit from (added to the
 /// child first they would be its own for ever), and indexes of partitions that a new index of their parent would take for its part.
 pub(super) fn replaced(items: &Items<'_>) -> Vec<NodeIndex> {
     let mut found = Vec::new();
     for node in items.nodes() {
         let item = &items.graph[node];
+        let stays = |table: NodeIndex| !items.graph[table].goes() && left(items, table).is_empty();
+        if item.verdict == Verdict::Drop && items.relation(node).is_some_and(stays) {
+            // A check that is its parent's too goes from the child alone only while the parent has none.
+            found.extend(
+                same_above(items, node, true).into_iter().filter(|above| check(items, *above, false).is_some()),
+            );
+        }
         match item.after.map(|object| &object.body) {
             Some(Body::Table(table)) if item.before.is_some() && !table.inherits.is_empty() => {
                 for check in joined(items, node).iter().flat_map(|parent| given(items, parent, false)) {
@@ -209,6 +226,12 @@ pub(super) fn waits(items: &Items<'_>) -> Vec<(Place, Place)> {
     let mut waits = Vec::new();
     for node in items.nodes() {
         let item = &items.graph[node];
+        for above in same_above(items, node, true) {
+            waits.push(((above, Slot::Drop), (node, Slot::Drop)));
+            waits.extend(items.relation(node).map(|table| ((table, Slot::Cut), (node, Slot::Drop))));
+        }
+        // A child's own can be valid where its parent's is not, if it is there first.
+        waits.extend(same_above(items, node, false).into_iter().map(|above| ((node, Slot::Make), (above, Slot::Make))));
         match item.after.map(|object| &object.body) {
             Some(Body::Table(_)) => {
                 for parent in left(items, node) {
