@@ -7,7 +7,7 @@ use petgraph::Direction;
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
-use super::items::{Items, Verdict};
+use super::items::{Items, Verdict, attached_to};
 use super::operations::{Slot, carrier};
 use crate::{Body, Constraint, ConstraintType, Index, Key, Kind, Object, Table};
 
@@ -162,12 +162,33 @@ fn same_above(items: &Items<'_>, node: NodeIndex, before: bool) -> Vec<NodeIndex
     same.filter(|same| check(items, *same, before).is_some()).collect()
 }
 
+/// The indexes of partitioned tables that a constraint's index is a part of.
+fn wholes(items: &Items<'_>, node: NodeIndex, before: bool) -> Vec<NodeIndex> {
+    let object = object(items, node, before);
+    object.into_iter().flat_map(attached_to).filter_map(|index| items.find(index)).collect()
+}
+
+/// The index of a partitioned table that takes a partition's constraint along: neither goes without the other, as long as the partition
+/// is one.
+pub(super) fn whole(items: &Items<'_>, node: NodeIndex) -> Option<NodeIndex> {
+    let table = items.relation(node).filter(|table| !items.graph[*table].goes() && left(items, *table).is_empty())?;
+    let wholes = wholes(items, node, true).into_iter();
+    wholes.filter(|_| items.graph[table].before.is_some()).find(|whole| {
+        let goes = |table: NodeIndex| items.graph[table].goes();
+        !items.container(*whole).is_some_and(goes)
+    })
+}
+
 /// What is replaced only because of how PostgreSQL hands things down: checks of a parent that a child begins to inherit from (added to the
 /// child first they would be its own for ever), and indexes of partitions that a new index of their parent would take for its part.
 pub(super) fn replaced(items: &Items<'_>) -> Vec<NodeIndex> {
     let mut found = Vec::new();
     for node in items.nodes() {
         let item = &items.graph[node];
+        if let Some(whole) = whole(items, node) {
+            let (part, goes) = (item.goes(), items.graph[whole].goes());
+            found.extend((part != goes).then_some(if part { whole } else { node }));
+        }
         let stays = |table: NodeIndex| !items.graph[table].goes() && left(items, table).is_empty();
         if item.verdict == Verdict::Drop && items.relation(node).is_some_and(stays) {
             // A check that is its parent's too goes from the child alone only while the parent has none.
@@ -230,6 +251,10 @@ pub(super) fn waits(items: &Items<'_>) -> Vec<(Place, Place)> {
             waits.push(((above, Slot::Drop), (node, Slot::Drop)));
             waits.extend(items.relation(node).map(|table| ((table, Slot::Cut), (node, Slot::Drop))));
         }
+        if !wholes(items, node, true).is_empty() {
+            waits.extend(items.relation(node).map(|table| ((table, Slot::Cut), (node, Slot::Drop))));
+        }
+        waits.extend(wholes(items, node, false).into_iter().map(|whole| ((node, Slot::Make), (whole, Slot::Make))));
         // A child's own can be valid where its parent's is not, if it is there first.
         waits.extend(same_above(items, node, false).into_iter().map(|above| ((node, Slot::Make), (above, Slot::Make))));
         match item.after.map(|object| &object.body) {

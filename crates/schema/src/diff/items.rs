@@ -7,7 +7,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
 use super::Wanted;
-use crate::{Body, Key, Kind, Model, Object};
+use crate::{Body, ConstraintType, Key, Kind, Model, Object};
 
 /// What is to become of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,7 +104,9 @@ impl<'a> Items<'a> {
         for node in self.graph.node_indices() {
             let states = [(self.graph[node].before, true), (self.graph[node].after, false)];
             for (object, before) in states.into_iter().filter_map(|(object, before)| object.map(|o| (o, before))) {
+                let attached: Vec<&Key> = attached_to(object).collect();
                 let needs: BTreeSet<NodeIndex> = (object.needs.iter().chain(&implied(object)))
+                    .filter(|need| !attached.contains(need))
                     .filter_map(|need| self.find(need))
                     .filter(|need| *need != node)
                     .filter(|need| {
@@ -232,6 +234,13 @@ fn merges(parent: &Item<'_>, child: &Item<'_>) -> bool {
 /// The relations that a part can belong to.
 pub(super) fn relations(part: &Key) -> [Key; 3] {
     [Kind::Table, Kind::View, Kind::MaterializedView].map(|kind| Key::new(kind, &part.schema, &part.parent))
+}
+
+/// The indexes of a partitioned table that the index of a partition's constraint is a part of. pg_depend has it as a need, but the part
+/// comes before the whole and goes after it.
+pub(super) fn attached_to(object: &Object) -> impl Iterator<Item = &Key> {
+    let key = matches!(&object.body, Body::Constraint(constraint) if constraint.constraint_type != ConstraintType::ForeignKey);
+    object.needs.iter().filter(move |need| key && need.kind == Kind::Index)
 }
 
 /// What an object needs by what it is, whether pg_depend says so or not.

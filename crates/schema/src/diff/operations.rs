@@ -158,6 +158,7 @@ pub(super) fn carrier(items: &Items<'_>, node: NodeIndex) -> Option<NodeIndex> {
         return (!bound && !inherit::holds_partitions(items, node)).then_some(container);
     }
     match &before.body {
+        Body::Constraint(_) => inherit::whole(items, node).filter(|whole| items.graph[*whole].goes()),
         Body::Column(column) if !column.is_local => {
             items.inherited_from(node).filter(|parent| items.graph[*parent].goes() && !items.alone.contains(parent))
         }

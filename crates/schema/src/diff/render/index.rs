@@ -3,6 +3,7 @@
 use petgraph::graph::NodeIndex;
 
 use super::super::items::{Item, Verdict};
+use super::super::operations::carrier;
 use super::super::sql::{ident, name, owner_name, qualified};
 use super::{Writer, plain};
 use crate::{Body, Constraint, ConstraintType, Hazard, Index, Key, Safety, Stage, Statistics, Step};
@@ -129,7 +130,10 @@ impl Writer<'_, '_> {
             let sql = format!("DROP INDEX CONCURRENTLY {}", name(key));
             return vec![Step { stage: Stage::After, at_top_level: true, ..plain(key, sql) }];
         }
-        vec![plain(key, format!("DROP INDEX {}", name(key)))]
+        // The constraint of a partition of which it is the whole. No other statement lets go of it.
+        let takes = |other: NodeIndex| self.items.graph[other].goes() && carrier(self.items, other) == Some(node);
+        let cascade = if self.items.nodes().any(takes) { " CASCADE" } else { "" };
+        vec![plain(key, format!("DROP INDEX {}{cascade}", name(key)))]
     }
 
     pub(super) fn make_statistics(&self, key: &Key, before: Option<&Body>, after: &Statistics) -> Vec<Step> {
