@@ -141,3 +141,29 @@ CREATE TABLE u (a int NOT NULL) PARTITION BY LIST (a);
 CREATE TABLE u1 PARTITION OF u FOR VALUES IN (1);
 CREATE UNIQUE INDEX ui ON u (a);
 -- check SELECT string_agg(inhparent::regclass || ':' || inhrelid::regclass, ' ' ORDER BY 1) FROM pg_inherits WHERE inhrelid::regclass::text IN ('t1_a_idx', 't1_pkey', 'u1_a_idx') = ti:t1_pkey ui:u1_a_idx
+--- an index on the partitioned table only
+CREATE TABLE t (a int) PARTITION BY RANGE (a);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (9);
+CREATE TABLE u (a int) PARTITION BY RANGE (a);
+CREATE TABLE u1 PARTITION OF u FOR VALUES FROM (1) TO (9);
+CREATE INDEX ui ON u (a);
+CREATE TABLE v (a int) PARTITION BY RANGE (a);
+CREATE TABLE v1 PARTITION OF v FOR VALUES FROM (1) TO (9);
+CREATE INDEX vi ON ONLY v (a);
+-- rows
+INSERT INTO t VALUES (1);
+-- new
+CREATE TABLE t (a int) PARTITION BY RANGE (a);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (1) TO (9);
+CREATE INDEX ti ON ONLY t (a);
+COMMENT ON INDEX ti IS 'to be';
+CREATE TABLE u (a int) PARTITION BY RANGE (a);
+CREATE TABLE u1 PARTITION OF u FOR VALUES FROM (1) TO (9);
+CREATE INDEX ui ON ONLY u (a);
+CREATE TABLE v (a int) PARTITION BY RANGE (a);
+CREATE TABLE v1 PARTITION OF v FOR VALUES FROM (1) TO (9);
+CREATE INDEX vi ON v (a);
+CREATE TABLE w (a int) PARTITION BY RANGE (a);
+CREATE TABLE w1 PARTITION OF w FOR VALUES FROM (1) TO (9);
+CREATE INDEX wi ON ONLY w (a);
+-- check SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ', ' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indexrelid::regclass::text ~ '^.i$' = ti false, ui true, vi true, wi false

@@ -35,7 +35,8 @@ pub(super) fn is_reached(present: &Model, wanted: &Wanted<'_>) -> bool {
 }
 
 /// Whether nothing is to be done to lead from one to the other. Beyond what [`Object::is_same`] takes as equal: a column that a child
-/// table had before its parent did, a materialized view that was filled since, a constraint that was validated since.
+/// table had before its parent did, a materialized view that was filled since, a constraint that was validated since, an index of a
+/// partitioned table that was completed since.
 pub(super) fn alike(present: &Object, wanted: &Object) -> bool {
     present.comment == wanted.comment
         && present.grants == wanted.grants
@@ -56,6 +57,9 @@ fn accepted(present: &Body, wanted: &Body) -> Option<Body> {
         (Body::Constraint(present), Body::Constraint(wanted)) if present.validated => {
             let validated = wanted.validated;
             Some(Body::Constraint(crate::Constraint { validated, ..present.clone() }))
+        }
+        (Body::Index(present), Body::Index(wanted)) if present.valid => {
+            Some(Body::Index(crate::Index { valid: wanted.valid, ..present.clone() }))
         }
         (Body::Domain(present), Body::Domain(wanted)) => {
             let mut domain = present.clone();

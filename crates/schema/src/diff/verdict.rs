@@ -90,7 +90,9 @@ fn by_itself(before: &Object, after: &Object) -> (Verdict, bool) {
         (Body::Constraint(before), Body::Constraint(after)) => {
             before.definition != after.definition || before.constraint_type != after.constraint_type
         }
-        (Body::Index(before), Body::Index(after)) => before.definition != after.definition || !before.valid,
+        (Body::Index(before), Body::Index(after)) => {
+            before.definition != after.definition || !before.valid && after.valid
+        }
         (Body::Statistics(before), Body::Statistics(after)) => !is_same_statistics(before, after),
         (Body::Trigger(before), Body::Trigger(after)) | (Body::Rule(before), Body::Rule(after)) => {
             before.definition != after.definition

@@ -326,7 +326,8 @@ pub struct Index {
     pub definition: String,
     /// UNIQUE.
     pub unique: bool,
-    /// False for one that CREATE INDEX CONCURRENTLY left unfinished.
+    /// False for one that CREATE INDEX CONCURRENTLY left unfinished, and for one that was made ON ONLY a partitioned table and to which those
+    /// of the partitions are not attached yet.
     pub valid: bool,
     /// The table is CLUSTERed on it.
     pub clustered: bool,

@@ -154,11 +154,13 @@ impl Writer<'_, '_> {
     }
 }
 
-/// The definition, which of an index on a partitioned table says ONLY: its partitions would not get theirs.
+/// The definition, which of an index on a partitioned table says ONLY: its partitions would not get theirs. So it is meant only where
+/// the index waits for those.
 fn index_statement(index: &Index, table: &str, concurrently: bool) -> String {
     let mut sql = index.definition.trim_end_matches(';').to_owned();
     if let Some((head, rest)) = sql.split_once(" ON ONLY ")
         && rest.starts_with(table)
+        && index.valid
     {
         sql = format!("{head} ON {rest}");
     }
