@@ -167,3 +167,22 @@ CREATE TABLE w (a int) PARTITION BY RANGE (a);
 CREATE TABLE w1 PARTITION OF w FOR VALUES FROM (1) TO (9);
 CREATE INDEX wi ON ONLY w (a);
 -- check SELECT string_agg(indexrelid::regclass || ' ' || indisvalid, ', ' ORDER BY indexrelid::regclass::text) FROM pg_index WHERE indexrelid::regclass::text ~ '^.i$' = ti false, ui true, vi true, wi false
+--- settings and comments of columns of materialized views
+CREATE TABLE t (a int, b text, c text);
+CREATE MATERIALIZED VIEW m AS SELECT a, b, c FROM t;
+CREATE MATERIALIZED VIEW k AS SELECT a, b FROM t;
+ALTER MATERIALIZED VIEW m ALTER COLUMN b SET STORAGE EXTERNAL, ALTER COLUMN a SET STATISTICS 5;
+COMMENT ON COLUMN m.a IS 'old';
+COMMENT ON COLUMN m.b IS 'to go';
+ALTER MATERIALIZED VIEW k ALTER COLUMN b SET STORAGE MAIN, ALTER COLUMN b SET (n_distinct = 7), ALTER COLUMN b SET STATISTICS 9;
+-- new
+CREATE TABLE t (a int, b text, c text);
+CREATE MATERIALIZED VIEW m AS SELECT a, b, c FROM t;
+CREATE MATERIALIZED VIEW k AS SELECT a, b FROM t;
+ALTER MATERIALIZED VIEW m ALTER COLUMN b SET COMPRESSION pglz, ALTER COLUMN a SET STATISTICS 6, ALTER COLUMN c SET (n_distinct = 3);
+COMMENT ON COLUMN m.a IS 'new';
+CREATE MATERIALIZED VIEW n AS SELECT a AS "A", b FROM t WITH NO DATA;
+ALTER MATERIALIZED VIEW n ALTER COLUMN b SET STORAGE EXTERNAL;
+COMMENT ON COLUMN n."A" IS 'of n';
+-- check SELECT string_agg(attrelid::regclass || '.' || attname || ' ' || attstorage::text || attcompression::text || attstattarget || CASE WHEN attoptions::text ~ 'n_dis' THEN 'n' ELSE '' END, ', ' ORDER BY attrelid::regclass::text, attnum) FROM pg_attribute WHERE attrelid IN ('k'::regclass, 'm'::regclass, 'n'::regclass) AND attnum > 0 = k.a p-1, k.b x-1, m.a p6, m.b xp-1, m.c x-1n, n.A p-1, n.b e-1
+-- check SELECT string_agg(description, ', ' ORDER BY description) FROM pg_description WHERE objoid >= 16384 = new, of n

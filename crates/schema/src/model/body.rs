@@ -285,6 +285,36 @@ pub struct MaterializedView {
     pub access_method: Option<String>,
     /// False for WITH NO DATA.
     pub populated: bool,
+    /// The columns that anything was set of, in order.
+    #[serde(default)]
+    pub columns: Vec<MaterializedColumn>,
+}
+
+/// What was set of a column of a materialized view.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct MaterializedColumn {
+    /// Its name.
+    pub name: String,
+    /// format_type with modifier.
+    pub data_type: String,
+    /// SET STORAGE, where it is not the type's own: `plain`, `external`, `extended`, `main`.
+    pub storage: Option<String>,
+    /// SET COMPRESSION: `pglz`, `lz4`.
+    pub compression: Option<String>,
+    /// SET STATISTICS.
+    pub statistics: Option<i32>,
+    /// SET (…), each `name=value`, sorted.
+    pub options: Vec<String>,
+    /// COMMENT ON COLUMN.
+    pub comment: Option<String>,
+}
+
+impl MaterializedColumn {
+    /// Whether anything differs from what the column has by itself.
+    pub fn is_set(&self) -> bool {
+        let set = self.storage.is_some() || self.compression.is_some() || self.statistics.is_some();
+        set || self.comment.is_some() || !self.options.is_empty()
+    }
 }
 
 /// What a constraint is.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::spelling::settled;
-use super::{Address, Body, Key, Kind, Model, Object};
+use super::{Address, Body, Key, Kind, MaterializedColumn, Model, Object};
 use crate::catalog_queries;
 
 /// What the fingerprint is made of may change from release to release; then this does too.
@@ -137,7 +137,14 @@ fn normalise(object: &mut Object) {
             column.options.sort_unstable();
         }
         Body::View(view) => view.options.sort_unstable(),
-        Body::MaterializedView(view) => view.options.sort_unstable(),
+        Body::MaterializedView(view) => {
+            view.options.sort_unstable();
+            for column in &mut view.columns {
+                column.options.retain(|option| !option.starts_with(ATTRIBUTE_VERSION));
+                column.options.sort_unstable();
+            }
+            view.columns.retain(MaterializedColumn::is_set);
+        }
         Body::Policy(policy) => policy.roles.sort_unstable(),
         _ => {}
     }

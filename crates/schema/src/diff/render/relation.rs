@@ -2,7 +2,7 @@
 
 use super::super::sql::{ident, list, name, option, option_name, owner_name};
 use super::{Writer, plain};
-use crate::{Body, Key, Kind, MaterializedView, Policy, Routine, Step, Switch, View};
+use crate::{Body, Column, Key, Kind, MaterializedColumn, MaterializedView, Policy, Routine, Step, Switch, View};
 
 /// ` WITH (…)`, or nothing.
 pub(super) fn with(options: &[String]) -> String {
@@ -66,14 +66,49 @@ impl Writer<'_, '_> {
             let method = after.access_method.as_ref().map(|name| format!(" USING {}", ident(name))).unwrap_or_default();
             let data = if after.populated { "" } else { "\nWITH NO DATA" };
             let head = format!("CREATE MATERIALIZED VIEW {}{method}{}", name(key), with(&after.options));
-            return vec![plain(key, format!("{head} AS\n{}{data}", after.definition))];
+            let create = plain(key, format!("{head} AS\n{}{data}", after.definition));
+            return std::iter::once(create).chain(self.materialized_columns(key, &[], &after.columns)).collect();
         };
         let mut steps: Vec<Step> = change_options(&before.options, &after.options)
             .into_iter()
             .map(|action| plain(key, format!("ALTER MATERIALIZED VIEW {} {action}", name(key))))
             .collect();
+        steps.extend(self.materialized_columns(key, &before.columns, &after.columns));
         if after.populated && !before.populated {
             steps.push(plain(key, format!("REFRESH MATERIALIZED VIEW {}", name(key))));
+        }
+        steps
+    }
+
+    fn materialized_columns(
+        &self,
+        key: &Key,
+        before: &[MaterializedColumn],
+        after: &[MaterializedColumn],
+    ) -> Vec<Step> {
+        let unset = |column: &MaterializedColumn| MaterializedColumn {
+            storage: None,
+            compression: None,
+            statistics: None,
+            options: Vec::new(),
+            comment: None,
+            ..column.clone()
+        };
+        let find = |columns: &[MaterializedColumn], other: &MaterializedColumn| {
+            columns.iter().find(|column| column.name == other.name).cloned().unwrap_or_else(|| unset(other))
+        };
+        let gone = before.iter().filter(|old| !after.iter().any(|new| new.name == old.name));
+        let pairs = after.iter().map(|new| (find(before, new), new.clone()));
+        let pairs = pairs.chain(gone.map(|old| (old.clone(), unset(old))));
+        let mut steps = Vec::new();
+        for (old, new) in pairs {
+            let column = Key::part(Kind::Column, &key.schema, &key.name, &new.name);
+            let settings = self.settings(&column, &as_column(&old), &as_column(&new), false).into_iter();
+            steps.extend(settings.map(|step| Step { object: key.clone(), ..step }));
+            if old.comment != new.comment {
+                let clause = format!("COLUMN {}.{}", name(key), ident(&new.name));
+                steps.extend(self.comment_on(key, &clause, new.comment.as_deref()));
+            }
         }
         steps
     }
@@ -119,5 +154,22 @@ impl Writer<'_, '_> {
         let check = policy.check.as_ref().map(|text| format!(" WITH CHECK ({text})")).unwrap_or_default();
         let head = format!("CREATE POLICY {} ON {}", ident(&key.name), owner_name(key));
         vec![plain(key, format!("{head}{kind}{command}{roles}{using}{check}"))]
+    }
+}
+
+/// The column of a materialized view as one of a table: ALTER TABLE changes its settings too.
+fn as_column(column: &MaterializedColumn) -> Column {
+    Column {
+        data_type: column.data_type.clone(),
+        collation: None,
+        not_null: false,
+        default: None,
+        generated: None,
+        identity: None,
+        storage: column.storage.clone(),
+        compression: column.compression.clone(),
+        statistics: column.statistics,
+        options: column.options.clone(),
+        is_local: true,
     }
 }
