@@ -186,3 +186,39 @@ ALTER MATERIALIZED VIEW n ALTER COLUMN b SET STORAGE EXTERNAL;
 COMMENT ON COLUMN n."A" IS 'of n';
 -- check SELECT string_agg(attrelid::regclass || '.' || attname || ' ' || attstorage::text || attcompression::text || attstattarget || CASE WHEN attoptions::text ~ 'n_dis' THEN 'n' ELSE '' END, ', ' ORDER BY attrelid::regclass::text, attnum) FROM pg_attribute WHERE attrelid IN ('k'::regclass, 'm'::regclass, 'n'::regclass) AND attnum > 0 = k.a p-1, k.b x-1, m.a p6, m.b xp-1, m.c x-1n, n.A p-1, n.b e-1
 -- check SELECT string_agg(description, ', ' ORDER BY description) FROM pg_description WHERE objoid >= 16384 = new, of n
+--- triggers of partitions that fire at other times
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TABLE t (a int) PARTITION BY RANGE (a);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (a);
+CREATE TABLE t11 PARTITION OF t1 FOR VALUES FROM (0) TO (10);
+CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (20) TO (30);
+CREATE TRIGGER stays BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER changes BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER goes BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER switched BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+ALTER TABLE t2 DISABLE TRIGGER goes;
+ALTER TABLE t2 DISABLE TRIGGER stays;
+ALTER TABLE t11 DISABLE TRIGGER stays;
+ALTER TABLE t11 DISABLE TRIGGER switched;
+ALTER TABLE t3 ENABLE ALWAYS TRIGGER changes;
+-- new
+CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TABLE t (a int) PARTITION BY RANGE (a);
+CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10) PARTITION BY RANGE (a);
+CREATE TABLE t11 PARTITION OF t1 FOR VALUES FROM (0) TO (10);
+CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+CREATE TABLE t3 PARTITION OF t FOR VALUES FROM (20) TO (40);
+CREATE TABLE t4 PARTITION OF t FOR VALUES FROM (40) TO (50);
+CREATE TRIGGER stays BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER changes BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER switched BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+CREATE TRIGGER "New" BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION f();
+ALTER TABLE t ENABLE REPLICA TRIGGER switched;
+ALTER TABLE t1 ENABLE ALWAYS TRIGGER stays;
+ALTER TABLE t11 DISABLE TRIGGER stays;
+ALTER TABLE t11 DISABLE TRIGGER switched;
+ALTER TABLE t3 ENABLE ALWAYS TRIGGER changes;
+ALTER TABLE t4 DISABLE TRIGGER "New";
+ALTER TABLE t2 DISABLE TRIGGER "New";
+-- check SELECT string_agg(tgrelid::regclass || '.' || tgname || ' ' || tgenabled::text, ', ' ORDER BY tgrelid::regclass::text, tgname) FROM pg_trigger WHERE tgparentid <> 0 AND tgenabled <> (SELECT p.tgenabled FROM pg_trigger p WHERE p.tgrelid = 't'::regclass AND p.tgname = pg_trigger.tgname) = t1.stays A, t11.stays D, t11.switched D, t2.New D, t3.changes A, t4.New D

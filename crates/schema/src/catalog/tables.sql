@@ -14,7 +14,8 @@
             'access_method', CASE WHEN c.relkind = 'r' AND m.amname <> 'heap' THEN m.amname END,
             'replica_identity', CASE c.relreplident
                 WHEN 'd' THEN 'default' WHEN 'n' THEN 'nothing' WHEN 'f' THEN 'full' ELSE 'index ' || i.relname END,
-            'row_security', pg_catalog.json_build_object('enabled', c.relrowsecurity, 'forced', c.relforcerowsecurity)),
+            'row_security', pg_catalog.json_build_object('enabled', c.relrowsecurity, 'forced', c.relforcerowsecurity),
+            'triggers', coalesce(g.triggers, '[]')),
         coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner)),
         'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid, c.oid, 0,
         -- Null if it has been dropped meanwhile.
@@ -36,5 +37,13 @@
         JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
         GROUP BY h.inhrelid
     ) h ON h.inhrelid = c.oid
+    LEFT JOIN (
+        SELECT g.tgrelid, pg_catalog.json_agg(
+            pg_catalog.json_build_object('name', g.tgname, 'enabled', g.tgenabled) ORDER BY g.tgname) AS triggers
+        FROM pg_catalog.pg_trigger g
+        JOIN pg_catalog.pg_trigger p ON p.oid = g.tgparentid
+        WHERE g.tgenabled <> p.tgenabled AND NOT p.tgisinternal
+        GROUP BY g.tgrelid
+    ) g ON g.tgrelid = c.oid
     WHERE c.relkind IN ('r', 'p')
 )

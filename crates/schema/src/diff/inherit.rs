@@ -43,7 +43,7 @@ fn object<'a>(items: &Items<'a>, node: NodeIndex, before: bool) -> Option<&'a Ob
 }
 
 /// A table with those that it has parts from, as things are or as they are to be.
-fn line(items: &Items<'_>, table: &Key, before: bool) -> Vec<NodeIndex> {
+pub(super) fn line(items: &Items<'_>, table: &Key, before: bool) -> Vec<NodeIndex> {
     let (mut found, mut open): (Vec<NodeIndex>, Vec<NodeIndex>) = (Vec::new(), items.find(table).into_iter().collect());
     while let Some(node) = open.pop() {
         if !found.contains(&node) {

@@ -7,6 +7,7 @@
 
 mod classify;
 mod compare;
+mod copies;
 mod inherit;
 mod items;
 mod keywords;

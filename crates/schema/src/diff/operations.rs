@@ -6,6 +6,7 @@ use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::copies;
 use super::inherit;
 use super::items::{Item, Items, Verdict};
 use super::render::options_of;
@@ -225,6 +226,7 @@ fn finishes(items: &Items<'_>, node: NodeIndex) -> bool {
                 _ => false,
             };
             joins
+                || !copies::switched(items, node).is_empty()
                 || item.verdict != Verdict::Keep
                     && after.replica_identity.starts_with("index ")
                     && identity != after.replica_identity
@@ -303,7 +305,7 @@ impl Plan<'_, '_> {
             self.wait(self.of(node, Slot::Cut).filter(|_| items.graph[node].goes()), self.drop(node), Wait::Must);
         }
         self.departures();
-        for ((first, slot), (then, later)) in inherit::waits(items) {
+        for ((first, slot), (then, later)) in inherit::waits(items).into_iter().chain(copies::waits(items)) {
             self.wait(self.of(first, slot), self.of(then, later), Wait::Must);
         }
         // Musts first: of two waits between the same operations the first is kept.

@@ -32,6 +32,7 @@ fn table(name: &str, bytes: u64) -> Object {
         access_method: None,
         replica_identity: "default".to_owned(),
         row_security: crate::RowSecurity { enabled: false, forced: false },
+        triggers: Vec::new(),
     };
     let mut object = object(Kind::Table, name, Body::Table(body), &[]);
     object.notes.bytes = bytes;

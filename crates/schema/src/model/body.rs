@@ -145,6 +145,18 @@ pub struct Table {
     pub replica_identity: String,
     /// ENABLE and FORCE ROW LEVEL SECURITY.
     pub row_security: RowSecurity,
+    /// The triggers that a partition has from the table that it is a partition of, and that fire at other times than there; by name.
+    #[serde(default)]
+    pub triggers: Vec<InheritedTrigger>,
+}
+
+/// A trigger that a partition has from its partitioned table.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct InheritedTrigger {
+    /// Its name.
+    pub name: String,
+    /// As [`Switch::enabled`].
+    pub enabled: String,
 }
 
 /// A partition's place.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use body::{
     Aggregated, Attribute, Body, Column, Constraint, ConstraintType, DefaultPrivileges, Domain, DomainCheck, Enum,
-    Extension, Generated, Identity, Index, MaterializedColumn, MaterializedView, Partition, Policy, Range, Routine,
-    RoutineKind, RowSecurity, Sequence, Statistics, Switch, Table, View, ViewColumn,
+    Extension, Generated, Identity, Index, InheritedTrigger, MaterializedColumn, MaterializedView, Partition, Policy,
+    Range, Routine, RoutineKind, RowSecurity, Sequence, Statistics, Switch, Table, View, ViewColumn,
 };
 pub use key::{Key, Kind};
 pub use read::ModelError;

@@ -130,16 +130,21 @@ impl Writer<'_, '_> {
             steps.push(plain(key, after.definition.trim_end().trim_end_matches(';').to_owned()));
         }
         if before.map_or("O", |before| before.enabled.as_str()) != after.enabled {
-            let how = match after.enabled.as_str() {
-                "D" => "DISABLE",
-                "R" => "ENABLE REPLICA",
-                "A" => "ENABLE ALWAYS",
-                _ => "ENABLE",
-            };
-            let word = if key.kind == Kind::Rule { "RULE" } else { "TRIGGER" };
-            steps.push(plain(key, format!("ALTER TABLE {} {how} {word} {}", owner_name(key), ident(&key.name))));
+            steps.push(self.switch(key, key, &after.enabled));
         }
         steps
+    }
+
+    /// Tells a trigger or rule when to fire, as a step of an object.
+    pub(super) fn switch(&self, object: &Key, key: &Key, enabled: &str) -> Step {
+        let how = match enabled {
+            "D" => "DISABLE",
+            "R" => "ENABLE REPLICA",
+            "A" => "ENABLE ALWAYS",
+            _ => "ENABLE",
+        };
+        let word = if key.kind == Kind::Rule { "RULE" } else { "TRIGGER" };
+        plain(object, format!("ALTER TABLE {} {how} {word} {}", owner_name(key), ident(&key.name)))
     }
 
     pub(super) fn create_policy(&self, key: &Key, policy: &Policy) -> Vec<Step> {

@@ -3,6 +3,7 @@
 use petgraph::graph::NodeIndex;
 use petgraph::visit::EdgeRef;
 
+use super::super::copies::switched;
 use super::super::inherit::{to_be_added, to_be_dropped};
 use super::super::items::{Item, Items};
 use super::super::operations::default_waits;
@@ -221,6 +222,9 @@ impl<'a> Writer<'a, '_> {
         {
             let sql = format!("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}", name(key), ident(index));
             steps.push(plain(key, sql));
+        }
+        for (trigger, enabled) in switched(self.items, node) {
+            steps.push(self.switch(key, &Key::part(Kind::Trigger, &key.schema, &key.name, trigger), enabled));
         }
         steps
     }
