@@ -346,6 +346,7 @@ impl Plan<'_, '_> {
             self.wait(self.drop(node).filter(|_| !items.graph[table].goes()), finish, Wait::Must);
             self.wait(self.of(table, Slot::Cut), self.of(node, Slot::Make), Wait::Must);
             self.wait(self.of(table, Slot::Cut), self.of(node, Slot::Drop), Wait::Must);
+            self.wait(self.of(table, Slot::Cut), self.of(node, Slot::Cut), Wait::Must);
         }
     }
 

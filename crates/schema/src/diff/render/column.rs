@@ -101,7 +101,10 @@ impl Writer<'_, '_> {
         after.identity?;
         let Object { key: sequence, body: Body::Sequence(body), .. } = self.identities.get(key)? else { return None };
         let graph = &self.items.graph;
-        let mut children = self.items.nodes().filter(|child| self.items.inherited_from(*child) == Some(node));
+        let items = self.items;
+        let mut children = items.nodes().filter(|child| {
+            items.inherited_from(*child) == Some(node) || items.merged_with(*child).any(|column| column == node)
+        });
         // From PostgreSQL 17 on partitions are identity columns themselves, and then it does.
         let is_there = |child: NodeIndex| {
             let table = self.items.relation(child).is_some_and(|table| !graph[table].comes());
