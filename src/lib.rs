@@ -21,7 +21,8 @@ pgrx::pg_module_magic!();
 pgrx::extension_sql_file!("../sql/install.sql", name = "install");
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["install"]);
 pgrx::extension_sql_file!("../sql/fleets.sql", name = "fleets", requires = ["functions"]);
-pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["fleets"]);
+pgrx::extension_sql_file!("../sql/tenants.sql", name = "tenants", requires = ["fleets"]);
+pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["tenants"]);
 
 /// Called by PostgreSQL when it loads the library.
 #[pgrx::pg_guard]

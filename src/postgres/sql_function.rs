@@ -171,6 +171,11 @@ sql_function!(
     pg_finfo_stonescriptdb_retry_deployment,
     crate::sql_api::retry_deployment
 );
+sql_function!(
+    stonescriptdb_register_platform,
+    pg_finfo_stonescriptdb_register_platform,
+    crate::sql_api::tenants::register_platform
+);
 sql_function!(stonescriptdb_check, pg_finfo_stonescriptdb_check, crate::sql_api::check);
 sql_function!(stonescriptdb_health, pg_finfo_stonescriptdb_health, crate::sql_api::health);
 sql_function!(stonescriptdb_workers, pg_finfo_stonescriptdb_workers, crate::sql_api::workers);

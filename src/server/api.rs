@@ -119,6 +119,7 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             let rows = deploy::check(app, platform.as_deref(), tenant.as_deref()).await?;
             text(&rows)
         }
+        BackendRequest::Tenants(verb) => deploy::tenant_verb(app, verb).await.and_then(|body| text(&body)),
         BackendRequest::Health => text(&health(app)),
         BackendRequest::Workers => {
             serde_json::to_vec(&app.pool.rows()).map_err(|error| Failure::internal(error.to_string()))

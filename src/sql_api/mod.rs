@@ -1,6 +1,7 @@
 //! What a DBA calls: thin functions that hand their arguments to the broker and wait.
 
 mod client;
+pub(crate) mod tenants;
 
 use stonescriptdb_protocol::{
     Asked, BackendRequest, DeployMode, DeployOptions, Deployment, ErrorCode, Failure, FleetOptions, MissingRows,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeployMode, DeployOptions, ExtensionSpec, Failure, Finish, FleetOptions, Progress, Proved, Selection};
+use crate::{
+    DeployMode, DeployOptions, ExtensionSpec, Failure, Finish, FleetOptions, Progress, Proved, Selection, TenantWork,
+};
 
 /// Who asked, for the record.
 #[derive(Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
@@ -106,11 +108,6 @@ pub enum ControlRequest {
         /// The database.
         database: String,
     },
-    /// The databases of a platform. Answer: `Vec<DatabaseRow>`.
-    ListDatabases {
-        /// The platform as registered.
-        platform: String,
-    },
     /// A deployment and its databases as recorded. Answer: `Option<String>`, JSON.
     Status {
         /// Which.
@@ -123,19 +120,10 @@ pub enum ControlRequest {
         /// The schema as uploaded.
         schema: String,
     },
+    /// Work about platforms and tenants. Answer: its own.
+    Tenants(TenantWork),
     /// After a start: drops what an interrupted deployment left half built. Answer: the names dropped.
     Reconcile,
-}
-
-/// A database of a platform.
-#[derive(Serialize, Deserialize, Debug, Clone)]
-pub struct DatabaseRow {
-    /// Its name.
-    pub name: String,
-    /// The tenant as registered.
-    pub tenant: String,
-    /// Its size on disk, in megabytes (2^20 bytes).
-    pub size_mb: f64,
 }
 
 /// A deployment as it is asked for.

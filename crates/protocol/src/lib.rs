@@ -13,10 +13,11 @@ mod frame;
 mod message;
 mod names;
 mod number;
+mod tenants;
 
 pub use control::{
-    Asked, ControlRequest, DatabaseRow, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled,
-    Template, TemplateKey,
+    Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled, Template,
+    TemplateKey,
 };
 pub use deployment::{
     AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow,
@@ -29,3 +30,4 @@ pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, fr
 pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise, stored_database_name};
 pub use number::whole_number;
+pub use tenants::{Listing, TenantVerb, TenantWork};

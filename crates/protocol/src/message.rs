@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest};
+use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest, TenantVerb};
 
 /// An executor's first words.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
@@ -137,6 +137,8 @@ pub enum BackendRequest {
         /// The tenant; all of them if there is none.
         tenant: Option<String>,
     },
+    /// What concerns platforms and tenants beside deployments. Answer: JSON text.
+    Tenants(TenantVerb),
     /// State of the server worker. Answer: JSON text.
     Health,
     /// The executors. Answer: `Vec<WorkerRow>`.

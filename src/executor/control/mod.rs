@@ -4,15 +4,17 @@
 
 mod bundles;
 mod finish;
+mod listing;
 mod prepare;
 mod record;
 mod registry;
 mod reopen;
 mod roles;
 mod template;
+mod tenants;
 
 use pgrx::Spi;
-use stonescriptdb_protocol::{ControlRequest, DatabaseRow, Failure};
+use stonescriptdb_protocol::{ControlRequest, Failure};
 
 use super::answer;
 use crate::postgres::{PgError, toplevel, transaction};
@@ -42,9 +44,9 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::Blockers { database, role } => answer(blockers(&database, &role)),
         ControlRequest::Finish(request) => answer(finish::run(&request)),
         ControlRequest::DropTenant { database } => answer(drop_tenant(&database)),
-        ControlRequest::ListDatabases { platform } => answer(list(&platform)),
         ControlRequest::Status { deployment_id } => answer(status(&deployment_id)),
         ControlRequest::StoredSchema { platform, schema } => answer(stored_schema(&platform, &schema)),
+        ControlRequest::Tenants(work) => tenants::run(&work),
         ControlRequest::Reconcile => answer(finish::reconcile()),
     }
 }
@@ -93,30 +95,6 @@ fn drop_tenant(database: &str) -> Result<(), Failure> {
     let oid = transaction(|| registry::oid_of(database))?;
     toplevel::drop_database(database)?;
     transaction(|| execute("DELETE FROM stonescriptdb.database WHERE datid = $1", &[oid.into()]))
-}
-
-fn list(platform: &str) -> Result<Vec<DatabaseRow>, Failure> {
-    transaction(|| {
-        Spi::connect(|client| {
-            let rows = client
-                .select(
-                    "SELECT c.datname::text, d.tenant_id, round(pg_database_size(c.oid) / 1048576.0, 2)::float8
-                     FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
-                     WHERE d.platform = $1 AND d.state = 'ready' ORDER BY d.tenant_key <> 'main', d.tenant_key",
-                    None,
-                    &[platform.into()],
-                )
-                .map_err(spi)?;
-            rows.map(|row| {
-                Ok(DatabaseRow {
-                    name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-                    tenant: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
-                    size_mb: row.get::<f64>(3).map_err(spi)?.unwrap_or_default(),
-                })
-            })
-            .collect()
-        })
-    })
 }
 
 fn status(deployment_id: &str) -> Result<Option<String>, Failure> {

@@ -4,6 +4,7 @@ mod answer;
 mod fleet;
 mod gate;
 mod job;
+mod life;
 mod one;
 mod template;
 mod tenants;
@@ -25,8 +26,9 @@ use gate::{Pass, enter};
 pub(crate) use job::Jobs;
 use job::Waiting;
 pub(super) use job::{Event, Job};
+pub(super) use life::{list, tenant_verb};
 use template::Bundles;
-pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, list_databases, status, upload};
+pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, status, upload};
 
 /// A deployment that is to be taken up again.
 pub(super) struct Again {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DatabaseRow, DeployMode, DeployOptions, Deployment, DriftRow, ErrorCode, ExecutorRequest,
-    Failure, FleetOptions, MAIN_TENANT, Selection, is_main,
+    Asked, ControlRequest, DeployMode, DeployOptions, Deployment, DriftRow, ErrorCode, ExecutorRequest, Failure,
+    FleetOptions, MAIN_TENANT, Selection, is_main,
 };
 
 use super::gate::enter;
@@ -116,18 +116,6 @@ pub(in crate::server) async fn status(app: &App, deployment_id: &str) -> Result<
         Failure::new(ErrorCode::DeploymentNotFound, format!("there is no deployment {deployment_id}"))
     })?;
     serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()))
-}
-
-/// `GET /admin/databases`: a platform's databases with their sizes.
-pub(in crate::server) async fn list_databases(app: &App, platform: &str) -> Result<Value, Failure> {
-    let name = app.registry().platform(platform)?.name.clone();
-    let list = ExecutorRequest::Control(ControlRequest::ListDatabases { platform: name.clone() });
-    let databases: Vec<DatabaseRow> = broker::request(app, &control_target(app), &list).await?;
-    let rows: Vec<Value> = databases
-        .iter()
-        .map(|row| json!({"name": row.name, "type": if row.tenant == MAIN_TENANT { "main" } else { "tenant" }, "size_mb": row.size_mb}))
-        .collect();
-    Ok(json!({"platform": name, "databases": rows, "count": rows.len()}))
 }
 
 /// `drop_tenant`: the end of a tenant and its data.

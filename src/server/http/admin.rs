@@ -6,9 +6,11 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use hyper::StatusCode;
 use serde::Deserialize;
+use stonescriptdb_protocol::Listing;
 
+use super::body::url_value;
 use super::v1::missing;
-use super::{Reply, Sender, access, answer, body};
+use super::{Reply, Sender, access, answer, body, v2};
 use crate::server::App;
 use crate::server::deploy;
 
@@ -17,8 +19,26 @@ pub(super) async fn databases(State(app): State<Arc<App>>, request: Request) -> 
     access::require_admin(&app.settings(), request.headers())?;
     let query = request.uri().query().unwrap_or_default();
     let platform = url_value(query, "platform").filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    let body = deploy::list_databases(&app, &platform).await?;
-    Ok(answer::json(StatusCode::OK, &body))
+    let platform = app.registry().platform(&platform)?.name.clone();
+    v2::listed(deploy::list(&app, Listing::Sizes { platform }).await)
+}
+
+/// `GET /admin/platforms`.
+pub(super) async fn platforms(State(app): State<Arc<App>>, request: Request) -> Reply {
+    access::require_admin(&app.settings(), request.headers())?;
+    v2::listed(deploy::list(&app, Listing::Platforms).await)
+}
+
+/// `POST /admin/database/create`.
+pub(super) async fn create_database(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let settings = app.settings();
+    access::require_admin(&settings, request.headers())?;
+    let request: v2::CreateDatabase = body::json(request, &settings, "a new database").await?;
+    v2::created(&app, request, &sender).await
 }
 
 #[derive(Deserialize)]
@@ -36,17 +56,9 @@ pub(super) async fn create_tenant(
 ) -> Reply {
     let settings = app.settings();
     access::require_admin(&settings, request.headers())?;
-    body::require_json(request.headers())?;
-    let bytes = body::read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
-    let request: CreateTenant = serde_json::from_slice(&bytes)
-        .map_err(|error| body::invalid(format!("the body is not the JSON of a new tenant: {error}")))?;
+    let request: CreateTenant = body::json(request, &settings, "a new tenant").await?;
     let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
     let tenant = request.tenant_id.filter(|name| !name.is_empty()).ok_or_else(|| missing("tenant_id"))?;
     let body = deploy::create_tenant(&app, platform, request.schema_name, Some(tenant), sender.asked()).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
-}
-
-/// A value of a query string, decoded.
-fn url_value(query: &str, name: &str) -> Option<String> {
-    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }

@@ -7,7 +7,10 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
 use hyper::header::CONTENT_TYPE;
+use serde::de::DeserializeOwned;
 use stonescriptdb_protocol::{ErrorCode, Failure};
+
+use crate::settings::Settings;
 
 /// The whole body.
 ///
@@ -48,6 +51,21 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
     Err(Failure::new(ErrorCode::UnsupportedMediaType, "the body must be JSON")
         .hint("Send Content-Type: application/json."))
+}
+
+/// Reads a JSON body; `what` says in an error what it is of.
+///
+/// # Errors
+/// `unsupported_media_type`, `payload_too_large`, `invalid_request`.
+pub(super) async fn json<T: DeserializeOwned>(request: Request, settings: &Settings, what: &str) -> Result<T, Failure> {
+    require_json(request.headers())?;
+    let bytes = read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
+    serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not the JSON of {what}: {error}")))
+}
+
+/// A value of a query string, decoded.
+pub(super) fn url_value(query: &str, name: &str) -> Option<String> {
+    form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 /// The fields of a multipart form.

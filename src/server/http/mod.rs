@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod deployments;
 mod v1;
+mod v2;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -59,6 +60,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/deployments/{id}/cancel", post(deployments::cancel))
         .route("/deployments/{id}/resume", post(deployments::resume))
         .route("/deployments/{id}/retry", post(deployments::retry))
+        .route("/admin/platforms", get(admin::platforms))
+        .route("/admin/database/create", post(admin::create_database))
+        .route("/platforms", get(v2::platforms))
+        .route("/platform/register", post(v2::register_platform))
+        .route("/platform/{platform}/schema", post(v2::upload_schema))
+        .route("/platform/{platform}/schemas", get(v2::schemas))
+        .route("/platform/{platform}/databases", get(v2::databases))
+        .route("/database/create", post(v2::create_database))
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)

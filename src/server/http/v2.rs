@@ -1,0 +1,112 @@
+//! The routes of the gateway's second API that are no deployments: platforms, stored schemas, databases.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use serde::Deserialize;
+use stonescriptdb_protocol::{Failure, Listing, TenantVerb};
+
+use super::body::{invalid, url_value};
+use super::v1::missing;
+use super::{Reply, Sender, answer, body};
+use crate::server::App;
+use crate::server::deploy;
+
+/// A platform's name in the path, decoded.
+pub(super) type PlatformPath = Result<Path<String>, PathRejection>;
+
+fn platform_of(path: PlatformPath) -> Result<String, Failure> {
+    path.map(|Path(name)| name).map_err(|_| invalid("the platform's name in the path is not UTF-8"))
+}
+
+#[derive(Deserialize)]
+struct RegisterPlatform {
+    platform: Option<String>,
+}
+
+/// `POST /platform/register`.
+pub(super) async fn register_platform(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let request: RegisterPlatform = body::json(request, &app.settings(), "a new platform").await?;
+    let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    let body = deploy::tenant_verb(&app, TenantVerb::RegisterPlatform { platform }).await?;
+    Ok(answer::json(StatusCode::CREATED, &body))
+}
+
+/// `POST /platform/{platform}/schema`.
+pub(super) async fn upload_schema(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    path: PlatformPath,
+    request: Request,
+) -> Reply {
+    let platform = platform_of(path)?;
+    let settings = app.settings();
+    let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
+    let schema = form.text("schema_name").or_else(|| form.text("name")).ok_or_else(|| missing("schema_name"))?;
+    let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let body = deploy::upload(&app, platform, schema.to_owned(), archive.to_vec(), sender.asked()).await?;
+    Ok(answer::json(StatusCode::CREATED, &body))
+}
+
+/// `GET /platform/{platform}/schemas`.
+pub(super) async fn schemas(State(app): State<Arc<App>>, path: PlatformPath) -> Reply {
+    let platform = app.registry().platform(&platform_of(path)?)?.name.clone();
+    listed(deploy::list(&app, Listing::Schemas { platform }).await)
+}
+
+/// `GET /platform/{platform}/databases?schema=`.
+pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, request: Request) -> Reply {
+    let registry = app.registry();
+    let platform = registry.platform(&platform_of(path)?)?;
+    let query = request.uri().query().unwrap_or_default();
+    let schema = match url_value(query, "schema").filter(|name| !name.is_empty()) {
+        Some(name) => Some(platform.schema(&name)?.name.clone()),
+        None => None,
+    };
+    listed(deploy::list(&app, Listing::Databases { platform: platform.name.clone(), schema }).await)
+}
+
+/// `GET /platforms`.
+pub(super) async fn platforms(State(app): State<Arc<App>>) -> Reply {
+    listed(deploy::list(&app, Listing::Platforms).await)
+}
+
+/// A list as an answer.
+pub(super) fn listed(text: Result<String, Failure>) -> Reply {
+    let answer: Response = answer::text(StatusCode::OK, Bytes::from(text?));
+    Ok(answer)
+}
+
+/// A database of a stored schema. Its id has three names: clients of the gateway, of its later dialect, and of v1 each have one.
+#[derive(Deserialize)]
+pub(super) struct CreateDatabase {
+    pub(super) platform: Option<String>,
+    schema_name: Option<String>,
+    database_id: Option<String>,
+    uuid: Option<String>,
+    tenant_id: Option<String>,
+}
+
+/// `POST /database/create`.
+pub(super) async fn create_database(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let request: CreateDatabase = body::json(request, &app.settings(), "a new database").await?;
+    created(&app, request, &sender).await
+}
+
+/// Creates the database that was asked for.
+pub(super) async fn created(app: &Arc<App>, request: CreateDatabase, sender: &Sender) -> Reply {
+    let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    let schema = request.schema_name.filter(|name| !name.is_empty()).ok_or_else(|| missing("schema_name"))?;
+    let id = request.database_id.or(request.uuid).or(request.tenant_id);
+    let body = deploy::create_tenant(app, platform, Some(schema), id, sender.asked()).await?;
+    Ok(answer::json(StatusCode::CREATED, &body))
+}
