@@ -45,3 +45,33 @@ CREATE FUNCTION measure(platform text DEFAULT NULL) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
     AS $$ SELECT measure_stale(CASE WHEN $1 IS NOT NULL THEN platform_named($1) END, interval '0', NULL) $$;
 COMMENT ON FUNCTION measure(text) IS 'measures the databases of a platform, or all of them, for the column size_bytes of the view databases; gives how many';
+
+-- Tokens --------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION issue_token(platform text, description text, expires_at timestamptz, created_by text, OUT id uuid, OUT token text)
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    BEGIN
+        -- 366 random bits, of which the token has 256. It is made here so that it stands in no query's text.
+        $6 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+        INSERT INTO token AS t (platform, hash, description, created_by, expires_at)
+        VALUES (platform_named($1), sha256(convert_to($6, 'UTF8')), $2, $4, $3)
+        RETURNING t.id INTO $5;
+    END $$;
+COMMENT ON FUNCTION issue_token(text, text, timestamptz, text) IS 'a new token of a platform and its id';
+
+CREATE FUNCTION create_token(platform text, description text DEFAULT NULL, expires_at timestamptz DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT token FROM issue_token($1, $2, $3, session_user) $$;
+COMMENT ON FUNCTION create_token(text, text, timestamptz) IS
+    'a new token of a platform, shown this once: from its first token on, requests over HTTP that name the platform need one of its tokens';
+
+CREATE FUNCTION revoke_token(id uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        UPDATE token t SET revoked_at = now() WHERE t.id = $1 AND t.revoked_at IS NULL;
+        RETURN FOUND;
+    END $$;
+COMMENT ON FUNCTION revoke_token(uuid) IS 'makes a token useless; false if there is none of that id that is not revoked already';

@@ -32,6 +32,10 @@ CREATE VIEW schemas AS
     WHERE s.name <> '';
 COMMENT ON VIEW schemas IS 'the stored schemas of platforms, from which databases are created';
 
+CREATE VIEW tokens AS
+    SELECT t.id, t.platform, t.description, t.created_by, t.created_at, t.expires_at, t.revoked_at FROM token t;
+COMMENT ON VIEW tokens IS 'the tokens of platforms, without the tokens themselves, which are stored nowhere';
+
 CREATE VIEW deployment_databases AS
     SELECT x.deployment_id, x.position, d.platform, nullif(d.schema_name, '') AS schema_name, x.tenant_id, x.database, x.state,
            x.bundle_sha256, x.attempts, x.started_at, x.finished_at, x.duration_ms, x.error, x.error ->> 'sqlstate' AS sqlstate,
@@ -128,7 +132,7 @@ COMMENT ON VIEW workers IS 'the executors: the database and role each is attache
 REVOKE ALL ON ALL TABLES IN SCHEMA stonescriptdb FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA stonescriptdb FROM PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA stonescriptdb TO stonescriptdb_admin;
-GRANT SELECT ON databases, platforms, schemas, deployments, deployment_databases, changelog, drift, workers TO stonescriptdb_admin;
+GRANT SELECT ON databases, platforms, schemas, tokens, deployments, deployment_databases, changelog, drift, workers TO stonescriptdb_admin;
 
 -- The server worker learns at the commit that it is installed.
 UPDATE platform SET name = name;

@@ -43,6 +43,8 @@ static DEPLOY_STATEMENT_TIMEOUT: Number = Number::new(0);
 static ONLINE_TABLE_SIZE: Number = Number::new(64 * 1024);
 /// Off: a database of the right name that is not in the registry is always an error.
 static ADOPT_GATEWAY_DATABASES: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Off: a platform is open to every allowed address until it gets its first token.
+static REQUIRE_PLATFORM_TOKEN: GucSetting<bool> = GucSetting::<bool>::new(false);
 static MAX_REQUEST_BODY: Number = Number::new(2 * 1024);
 static MAX_ARCHIVE_SIZE: Number = Number::new(64 * 1024);
 static MAX_BUNDLE_SIZE: Number = Number::new(256 * 1024);
@@ -69,6 +71,7 @@ pub(crate) struct Settings {
     pub(crate) allowed_networks: Vec<IpNet>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) admin_token: String,
+    pub(crate) require_platform_token: bool,
     pub(crate) max_workers: usize,
     pub(crate) max_workers_per_database: usize,
     pub(crate) worker_idle_timeout: Duration,
@@ -96,6 +99,7 @@ pub(crate) fn current() -> Settings {
         allowed_networks: networks(&ALLOWED_NETWORKS),
         trusted_proxies: networks(&TRUSTED_PROXIES),
         admin_token: text(&ADMIN_TOKEN),
+        require_platform_token: REQUIRE_PLATFORM_TOKEN.get(),
         max_workers: positive(&MAX_WORKERS) as usize,
         max_workers_per_database: positive(&MAX_WORKERS_PER_DATABASE) as usize,
         worker_idle_timeout: Duration::from_secs(u64::from(positive(&WORKER_IDLE_TIMEOUT))),
@@ -394,6 +398,14 @@ pub(crate) fn define() {
         c"Takes over databases that the standalone gateway deployed.",
         c"",
         &ADOPT_GATEWAY_DATABASES,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.require_platform_token",
+        c"Requests over HTTP that name a platform need a token of it, also where it has none yet.",
+        c"",
+        &REQUIRE_PLATFORM_TOKEN,
         Sighup,
         none,
     );

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 
 use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, is_main, sanitise};
 
+use subtle::ConstantTimeEq;
+
 use super::pool::Target;
 
 /// Everything that a call needs of the registry.
@@ -91,6 +93,11 @@ impl Registry {
                 failure.hint("CREATE EXTENSION stonescriptdb has not been run in the control database.")
             }
         })
+    }
+
+    /// Whether a token with this hash is some platform's.
+    pub(super) fn knows_token(&self, hash: &[u8; 32]) -> bool {
+        self.platforms.values().any(|platform| platform.has_had_token(hash))
     }
 
     /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema or a stored one.
@@ -193,6 +200,22 @@ impl Registry {
 }
 
 impl Platform {
+    /// Whether a token with this hash is one of the platform's and has not expired.
+    pub(super) fn has_token(&self, hash: &[u8; 32]) -> bool {
+        let now = SystemTime::now();
+        // All of them are compared, so that the time tells nothing of which one it was.
+        let mut found = false;
+        for token in &self.tokens {
+            found |= token.is(hash) && token.expires.is_none_or(|end| now < end);
+        }
+        found
+    }
+
+    /// As [`Platform::has_token`], expired or not.
+    pub(super) fn has_had_token(&self, hash: &[u8; 32]) -> bool {
+        self.tokens.iter().any(|token| token.is(hash))
+    }
+
     /// A stored schema, as it was written or sanitised.
     ///
     /// # Errors
@@ -222,6 +245,12 @@ impl Platform {
             Some(schema) => stonescriptdb_protocol::stored_database_name(&platform, &sanitise(schema), &tenant),
         }
         .ok()
+    }
+}
+
+impl Token {
+    fn is(&self, hash: &[u8; 32]) -> bool {
+        self.hash.ct_eq(hash).into()
     }
 }
 

@@ -20,6 +20,22 @@ pub enum TenantWork {
         /// Its name.
         platform: String,
     },
+    /// A new token. Answer: `String`, the JSON text of the HTTP answer.
+    IssueToken {
+        /// The platform as registered.
+        platform: String,
+        /// What it is for.
+        description: Option<String>,
+        /// When it ends, as PostgreSQL reads it.
+        expires_at: Option<String>,
+        /// Who asked.
+        by: String,
+    },
+    /// Makes a token useless. Answer: `bool`, whether there was one.
+    RevokeToken {
+        /// Its id.
+        id: String,
+    },
     /// A list. Answer: `String`, the JSON text of the HTTP answer.
     List(Listing),
 }
@@ -40,6 +56,11 @@ pub enum Listing {
         platform: String,
         /// Those of one stored schema, as uploaded.
         schema: Option<String>,
+    },
+    /// Tokens, without the tokens themselves.
+    Tokens {
+        /// Those of one platform, as registered.
+        platform: Option<String>,
     },
     /// The databases of a platform with their sizes.
     Sizes {

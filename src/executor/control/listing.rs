@@ -21,6 +21,7 @@ pub(super) fn run(what: &Listing) -> Result<String, Failure> {
         Listing::Schemas { platform } => (SCHEMAS, platform.as_str(), None),
         Listing::Databases { platform, schema } => (DATABASES, platform.as_str(), schema.as_deref()),
         Listing::Sizes { platform } => (SIZES, platform.as_str(), None),
+        Listing::Tokens { platform } => (TOKENS, platform.as_deref().unwrap_or_default(), None),
     };
     if let Listing::Sizes { platform } = what {
         transaction(|| {
@@ -56,6 +57,12 @@ SELECT json_build_object('platform', $1, 'databases', coalesce(json_agg(json_bui
            ORDER BY d.schema_name NULLS FIRST, d.tenant_id <> 'main', d.tenant_id), '[]'), 'count', count(*))::text
 FROM stonescriptdb.databases d
 WHERE d.platform = $1 AND ($2 IS NULL OR d.schema_name = $2) AND d.state IN ('ready', 'suspended')";
+
+const TOKENS: &str = "
+SELECT json_build_object('tokens', coalesce(json_agg(json_build_object(
+           'id', t.id, 'platform', t.platform, 'description', t.description, 'created_by', t.created_by, 'created_at', t.created_at,
+           'expires_at', t.expires_at, 'revoked_at', t.revoked_at) ORDER BY t.platform, t.created_at), '[]'), 'count', count(*))::text
+FROM stonescriptdb.tokens t WHERE $1 IN ('', t.platform) AND $2::text IS NULL";
 
 const SIZES: &str = "
 SELECT json_build_object('platform', $1, 'databases', coalesce(json_agg(json_build_object(

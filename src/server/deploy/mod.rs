@@ -26,7 +26,7 @@ use gate::{Pass, enter};
 pub(crate) use job::Jobs;
 use job::Waiting;
 pub(super) use job::{Event, Job};
-pub(super) use life::{list, tenant_verb};
+pub(super) use life::{NewToken, issue_token, list, revoke_token, tenant_verb};
 use template::Bundles;
 pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, status, upload};
 
@@ -217,14 +217,22 @@ async fn carry_out(
     })
 }
 
+/// The platform that a bundle's manifest names.
+///
+/// # Errors
+/// `schema_extraction_failed`.
+pub(super) async fn identify(app: &App, archive: &[u8]) -> Result<Option<String>, Failure> {
+    let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.to_vec() });
+    broker::request(app, &control_target(app), &identify).await
+}
+
 type Opened = (Prepared, Option<Vec<u8>>, Pass, String);
 
 /// The first half: names are settled, rows are written. Not cancelled halfway; a deployment that was cancelled meanwhile ends behind it.
 async fn prepare(app: &Arc<App>, job: &Job, mut deployment: Deployment) -> Result<Opened, Failure> {
     deployment.deployment_id.clone_from(&job.id);
     if let (None, Some(archive)) = (&deployment.platform, &deployment.archive) {
-        let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.clone() });
-        deployment.platform = job.unless_cancelled(broker::request(app, &control_target(app), &identify)).await?;
+        deployment.platform = job.unless_cancelled(identify(app, archive)).await?;
     }
     let gate = gate_name(deployment.platform.as_deref(), deployment.schema.as_deref(), &deployment.selection);
     job.is_at(&gate);

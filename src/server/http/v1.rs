@@ -17,7 +17,7 @@ use stonescriptdb_protocol::{
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
-use super::{Reply, Sender, answer};
+use super::{Reply, Sender, access, answer};
 use crate::server::App;
 use crate::server::api::{self, Call, Stage};
 use crate::server::deploy;
@@ -48,7 +48,8 @@ pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply 
     }
     let settings = app.settings();
     body::require_json(request.headers())?;
-    let body = body::read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
+    let (head, body) = request.into_parts();
+    let body = body::read(body, settings.max_request_body, settings.body_timeout).await?;
     let request: CallBody = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))?;
     let call = Call {
@@ -59,6 +60,7 @@ pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply 
         params: request.params.map_or(&[][..], |params| params.get().as_bytes()),
         timeout_ms: settings.call_timeout_ms,
     };
+    access::require_platform(app, &head.headers, call.platform)?;
     let body = api::call(app, call).await?;
     Ok(answer::text(StatusCode::OK, body.freeze()))
 }
@@ -88,13 +90,21 @@ pub(super) async fn migrate(
 
 async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMode) -> Reply {
     let settings = app.settings();
+    let headers = request.headers().clone();
     let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
     let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let platform = match form.text("platform") {
+        Some(name) => Some(name.to_owned()),
+        None => deploy::identify(app, archive).await?,
+    };
+    if let Some(platform) = &platform {
+        access::require_platform_or_new(app, &headers, platform)?;
+    }
     let tenant = form.text("tenant_id").map(str::to_owned);
     let deployment = Deployment {
         mode,
         archive: Some(archive.to_vec()),
-        platform: form.text("platform").map(str::to_owned),
+        platform,
         schema: None,
         selection: match (mode, tenant) {
             (DeployMode::Migrate, None) => Selection::All,

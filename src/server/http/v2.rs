@@ -6,14 +6,14 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
-use hyper::StatusCode;
 use hyper::body::Bytes;
+use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use stonescriptdb_protocol::{Failure, Listing, TenantVerb};
 
 use super::body::{invalid, url_value};
 use super::v1::missing;
-use super::{Reply, Sender, answer, body};
+use super::{Reply, Sender, access, answer, body};
 use crate::server::App;
 use crate::server::deploy;
 
@@ -30,9 +30,10 @@ struct RegisterPlatform {
 }
 
 /// `POST /platform/register`.
-pub(super) async fn register_platform(State(app): State<Arc<App>>, request: Request) -> Reply {
+pub(super) async fn register_platform(State(app): State<Arc<App>>, headers: HeaderMap, request: Request) -> Reply {
     let request: RegisterPlatform = body::json(request, &app.settings(), "a new platform").await?;
     let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    access::require_platform_or_new(&app, &headers, &platform)?;
     let body = deploy::tenant_verb(&app, TenantVerb::RegisterPlatform { platform }).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
 }
@@ -45,6 +46,7 @@ pub(super) async fn upload_schema(
     request: Request,
 ) -> Reply {
     let platform = platform_of(path)?;
+    access::require_platform(&app, request.headers(), &platform)?;
     let settings = app.settings();
     let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
     let schema = form.text("schema_name").or_else(|| form.text("name")).ok_or_else(|| missing("schema_name"))?;
@@ -54,15 +56,19 @@ pub(super) async fn upload_schema(
 }
 
 /// `GET /platform/{platform}/schemas`.
-pub(super) async fn schemas(State(app): State<Arc<App>>, path: PlatformPath) -> Reply {
-    let platform = app.registry().platform(&platform_of(path)?)?.name.clone();
+pub(super) async fn schemas(State(app): State<Arc<App>>, path: PlatformPath, request: Request) -> Reply {
+    let platform = platform_of(path)?;
+    access::require_platform(&app, request.headers(), &platform)?;
+    let platform = app.registry().platform(&platform)?.name.clone();
     listed(deploy::list(&app, Listing::Schemas { platform }).await)
 }
 
 /// `GET /platform/{platform}/databases?schema=`.
 pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, request: Request) -> Reply {
+    let name = platform_of(path)?;
+    access::require_platform(&app, request.headers(), &name)?;
     let registry = app.registry();
-    let platform = registry.platform(&platform_of(path)?)?;
+    let platform = registry.platform(&name)?;
     let query = request.uri().query().unwrap_or_default();
     let schema = match url_value(query, "schema").filter(|name| !name.is_empty()) {
         Some(name) => Some(platform.schema(&name)?.name.clone()),
@@ -72,7 +78,11 @@ pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, r
 }
 
 /// `GET /platforms`.
-pub(super) async fn platforms(State(app): State<Arc<App>>) -> Reply {
+pub(super) async fn platforms(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let settings = app.settings();
+    if settings.require_platform_token {
+        access::require_admin(&settings, request.headers())?;
+    }
     listed(deploy::list(&app, Listing::Platforms).await)
 }
 
@@ -85,26 +95,34 @@ pub(super) fn listed(text: Result<String, Failure>) -> Reply {
 /// A database of a stored schema. Its id has three names: clients of the gateway, of its later dialect, and of v1 each have one.
 #[derive(Deserialize)]
 pub(super) struct CreateDatabase {
-    pub(super) platform: Option<String>,
+    platform: Option<String>,
     schema_name: Option<String>,
     database_id: Option<String>,
     uuid: Option<String>,
     tenant_id: Option<String>,
 }
 
+impl CreateDatabase {
+    pub(super) fn platform(&self) -> Result<&str, Failure> {
+        self.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))
+    }
+}
+
 /// `POST /database/create`.
 pub(super) async fn create_database(
     State(app): State<Arc<App>>,
     Extension(sender): Extension<Sender>,
+    headers: HeaderMap,
     request: Request,
 ) -> Reply {
     let request: CreateDatabase = body::json(request, &app.settings(), "a new database").await?;
+    access::require_platform(&app, &headers, request.platform()?)?;
     created(&app, request, &sender).await
 }
 
 /// Creates the database that was asked for.
 pub(super) async fn created(app: &Arc<App>, request: CreateDatabase, sender: &Sender) -> Reply {
-    let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    let platform = request.platform()?.to_owned();
     let schema = request.schema_name.filter(|name| !name.is_empty()).ok_or_else(|| missing("schema_name"))?;
     let id = request.database_id.or(request.uuid).or(request.tenant_id);
     let body = deploy::create_tenant(app, platform, Some(schema), id, sender.asked()).await?;
