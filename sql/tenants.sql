@@ -75,3 +75,29 @@ CREATE FUNCTION revoke_token(id uuid) RETURNS boolean
         RETURN FOUND;
     END $$;
 COMMENT ON FUNCTION revoke_token(uuid) IS 'makes a token useless; false if there is none of that id that is not revoked already';
+
+-- The life of tenants -------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION rename_tenant(platform text, tenant_id text, new_tenant_id text, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_rename_tenant';
+COMMENT ON FUNCTION rename_tenant(text, text, text, text) IS
+    'gives a tenant another name, and its database the name that goes with it. Commits by itself';
+
+CREATE FUNCTION copy_tenant(platform text, tenant_id text, new_tenant_id text, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_copy_tenant';
+COMMENT ON FUNCTION copy_tenant(text, text, text, text) IS
+    'makes a new tenant whose database is a copy of another''s with all its data; calls of that wait meanwhile. Commits by itself';
+
+CREATE FUNCTION suspend_tenant(platform text, tenant_id text, reason text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_suspend_tenant';
+COMMENT ON FUNCTION suspend_tenant(text, text, text, text) IS
+    'has calls of a tenant refused with a reason; deployments of it go on. Commits by itself';
+
+CREATE FUNCTION resume_tenant(platform text, tenant_id text, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_resume_tenant';
+COMMENT ON FUNCTION resume_tenant(text, text, text) IS 'ends what suspend_tenant began. Commits by itself';
+
+CREATE FUNCTION adopt(platform text, database text, tenant_id text, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_adopt';
+COMMENT ON FUNCTION adopt(text, text, text, text) IS
+    'makes a database that exists a tenant''s, under the name that it has: the platform''s owner role owns it and its objects from then on. Commits by itself';

@@ -176,6 +176,23 @@ sql_function!(
     pg_finfo_stonescriptdb_register_platform,
     crate::sql_api::tenants::register_platform
 );
+sql_function!(
+    stonescriptdb_rename_tenant,
+    pg_finfo_stonescriptdb_rename_tenant,
+    crate::sql_api::tenants::rename_tenant
+);
+sql_function!(stonescriptdb_copy_tenant, pg_finfo_stonescriptdb_copy_tenant, crate::sql_api::tenants::copy_tenant);
+sql_function!(
+    stonescriptdb_suspend_tenant,
+    pg_finfo_stonescriptdb_suspend_tenant,
+    crate::sql_api::tenants::suspend_tenant
+);
+sql_function!(
+    stonescriptdb_resume_tenant,
+    pg_finfo_stonescriptdb_resume_tenant,
+    crate::sql_api::tenants::resume_tenant
+);
+sql_function!(stonescriptdb_adopt, pg_finfo_stonescriptdb_adopt, crate::sql_api::tenants::adopt);
 sql_function!(stonescriptdb_check, pg_finfo_stonescriptdb_check, crate::sql_api::check);
 sql_function!(stonescriptdb_health, pg_finfo_stonescriptdb_health, crate::sql_api::health);
 sql_function!(stonescriptdb_workers, pg_finfo_stonescriptdb_workers, crate::sql_api::workers);

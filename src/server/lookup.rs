@@ -238,7 +238,8 @@ impl Platform {
         stored.into_iter().find(|tenant| *tenant.target.database == *name)
     }
 
-    fn database_name(&self, schema: Option<&str>, tenant: &str) -> Option<String> {
+    /// The name that a tenant's database gets; none if it would be too long.
+    pub(super) fn database_name(&self, schema: Option<&str>, tenant: &str) -> Option<String> {
         let (platform, tenant) = (sanitise(&self.name), sanitise(tenant));
         match schema.filter(|name| !name.is_empty()) {
             None => stonescriptdb_protocol::database_name(&platform, &tenant),

@@ -150,9 +150,13 @@ pub struct Summary {
     pub migrations: u32,
 }
 
-/// A database that a standalone gateway deployed, to be taken over.
+/// A database that is there, to be taken over.
 #[derive(Serialize, Deserialize, Debug)]
 pub struct AdoptRequest {
+    /// It must carry the tables of a standalone gateway: nobody said that this database is meant.
+    pub of_gateway: bool,
+    /// Who asks must own what is taken over; none where nobody has to.
+    pub by: Option<String>,
     /// The role that is to own everything in it.
     pub owner_role: String,
     /// The role that calls run as.

@@ -4,6 +4,7 @@
 
 mod bundles;
 mod finish;
+mod life;
 mod listing;
 mod prepare;
 mod record;

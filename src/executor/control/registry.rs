@@ -146,16 +146,14 @@ pub(super) fn set_schema(platform: &str, schema: &str, sha256: &str) -> Result<(
     )
 }
 
-/// Notes that a database is about to be created, so that it is found and removed if that goes wrong.
-///
-/// # Errors
-/// `name_collision` if the name is another tenant's, `database_already_exists` if a database that is not ours has it.
-pub(super) fn claim(platform: &str, schema: &str, tenant: &Named, database: &str, adopt: bool) -> Result<(), Failure> {
+/// No row of the registry has the name, but for that of one database.
+fn require_unclaimed(database: &str, but_for: Option<&str>) -> Result<(), Failure> {
     let owner = Spi::get_one_with_args::<String>(
         "SELECT (SELECT platform || CASE schema_name WHEN '' THEN '' ELSE ', schema ' || schema_name END || ', tenant ' || tenant_id
-                 FROM stonescriptdb.database d WHERE name = $1
-                    OR datid = (SELECT oid FROM pg_database WHERE datname = $1) LIMIT 1)",
-        &[database.into()],
+                 FROM stonescriptdb.database d
+                 WHERE (name = $1 OR datid = (SELECT oid FROM pg_database WHERE datname = $1))
+                   AND ($2 IS NULL OR datid IS DISTINCT FROM (SELECT oid FROM pg_database WHERE datname = $2)) LIMIT 1)",
+        &[database.into(), but_for.into()],
     )
     .map_err(spi)?;
     if let Some(owner) = owner {
@@ -163,14 +161,39 @@ pub(super) fn claim(platform: &str, schema: &str, tenant: &Named, database: &str
             collision(format!("the database \"{database}\" is that of the platform {owner}")).database(database)
         );
     }
-    let there = oid_of(database)?;
-    if there.is_some() && !adopt {
-        return Err(Failure::new(
+    Ok(())
+}
+
+fn require_absent(database: &str) -> Result<(), Failure> {
+    match oid_of(database)? {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(
             ErrorCode::DatabaseAlreadyExists,
             format!("a database \"{database}\" exists that stonescriptdb did not create"),
         )
         .hint("Drop or rename it, or choose another name for the platform or the tenant.")
-        .database(database));
+        .database(database)),
+    }
+}
+
+/// A database's name must be nobody's, so that another database can have it.
+///
+/// # Errors
+/// `name_collision` if it is another tenant's, `database_already_exists` if a database that is not ours has it.
+pub(super) fn require_free(database: &str, but_for: &str) -> Result<(), Failure> {
+    require_unclaimed(database, Some(but_for))?;
+    require_absent(database)
+}
+
+/// Notes that a database is about to be created, so that it is found and removed if that goes wrong.
+///
+/// # Errors
+/// `name_collision` if the name is another tenant's, `database_already_exists` if a database that is not ours has it.
+pub(super) fn claim(platform: &str, schema: &str, tenant: &Named, database: &str, adopt: bool) -> Result<(), Failure> {
+    require_unclaimed(database, None)?;
+    let there = oid_of(database)?;
+    if !adopt {
+        require_absent(database)?;
     }
     execute(
         "INSERT INTO stonescriptdb.database (name, platform, schema_name, tenant_id, tenant_key, datid, state)

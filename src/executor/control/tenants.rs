@@ -4,13 +4,19 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure, Named, TenantWork};
 
 use super::super::answer;
-use super::{listing, prepare, registry, spi};
+use super::{life, listing, prepare, registry, spi};
 use crate::postgres::transaction;
 
 /// Carries out a request; gives the frame of the answer.
 pub(super) fn run(work: &TenantWork) -> Vec<u8> {
     match work {
         TenantWork::RegisterPlatform { platform } => answer(register_platform(platform)),
+        TenantWork::Rename { database, to } => answer(life::rename(database, to)),
+        TenantWork::Copy { database, to } => answer(life::copy(database, to)),
+        TenantWork::Suspend { database, reason } => answer(life::suspend(database, reason.as_deref())),
+        TenantWork::BeginAdopt { tenant, database, by } => answer(life::begin_adopt(tenant, database, by.as_deref())),
+        TenantWork::EndAdopt { database, taken } => answer(life::end_adopt(database, *taken)),
+        TenantWork::ForgetMissing { tenant, confirm } => answer(life::forget_missing(tenant, confirm)),
         TenantWork::IssueToken { platform, description, expires_at, by } => {
             answer(issue_token(platform, description.as_deref(), expires_at.as_deref(), by))
         }

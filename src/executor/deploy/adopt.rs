@@ -1,4 +1,5 @@
-//! Taking over a database that the standalone gateway deployed. Runs as superuser in that database and does nothing else there.
+//! Taking over a database: one that the standalone gateway deployed, or any that somebody named. Runs as superuser in that database and
+//! does nothing else there.
 
 use pgrx::Spi;
 use stonescriptdb_protocol::{AdoptRequest, ErrorCode, Failure};
@@ -18,11 +19,11 @@ const MARKS: [(&str, &str); 4] = [
 /// statements that take it back.
 ///
 /// # Errors
-/// `database_already_exists` for a database that does not carry the gateway's tables.
+/// `database_already_exists` for a database that is to carry the gateway's tables and does not.
 pub(crate) fn run(request: &AdoptRequest) -> Result<Vec<String>, Failure> {
     postgres::require_utf8()?;
     transaction(|| {
-        for (table, column) in MARKS {
+        for (table, column) in MARKS.into_iter().filter(|_| request.of_gateway) {
             let there = Spi::get_one_with_args::<bool>(
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('public.' || $1)
                                 AND attname = $2 AND NOT attisdropped)",
@@ -36,10 +37,32 @@ pub(crate) fn run(request: &AdoptRequest) -> Result<Vec<String>, Failure> {
                 .hint("Drop or rename it, or choose another name for the platform or the tenant."));
             }
         }
+        if let Some(by) = &request.by {
+            require_owner(by)?;
+        }
         let (take, give_back) = statements(request)?;
         run_all(&take)?;
         Ok(give_back)
     })
+}
+
+/// Objects of others in a database are not its owner's to give away.
+fn require_owner(by: &str) -> Result<(), Failure> {
+    let other = Spi::get_one_with_args::<String>(
+        &format!(
+            "SELECT (SELECT o ->> 'object' FROM pg_catalog.json_array_elements(({OWNED})::pg_catalog.json) o
+                     WHERE NOT pg_catalog.pg_has_role($1, (o ->> 'owner')::pg_catalog.regrole, 'USAGE')
+                       AND o ->> 'object' <> 'SCHEMA public' LIMIT 1)"
+        ),
+        &[by.into()],
+    );
+    match other.map_err(spi)? {
+        None => Ok(()),
+        Some(object) => {
+            let failure = Failure::new(ErrorCode::QueryFailed, format!("must be owner of {object}"));
+            Err(Failure { sqlstate: Some("42501".to_owned()), ..failure })
+        }
+    }
 }
 
 /// Takes back what [`run`] did.

@@ -13,19 +13,34 @@ use super::template::Bundles;
 use crate::server::pool::Target;
 use crate::server::{App, broker};
 
-/// A database that was taken over from a standalone gateway. Unless it is kept it is given back, whatever happens on the way.
-struct Adopted {
+/// A database that was taken over. Unless it is kept it is given back, whatever happens on the way.
+pub(super) struct Adopted {
     app: Arc<App>,
     elevated: Arc<Target>,
     /// What gives the objects back.
     statements: Vec<String>,
     /// The owner of the database before; none while it is still its owner.
     owner: Option<String>,
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 impl Adopted {
-    async fn end(mut self) {
+    /// Makes a database the platform's: its objects first, which also tells whether it may be taken.
+    ///
+    /// # Errors
+    /// `database_already_exists` for one that is to be a standalone gateway's and is not; PostgreSQL's own.
+    pub(super) async fn take(app: &Arc<App>, database: &str, adopt: AdoptRequest) -> Result<Adopted, Failure> {
+        let elevated = Arc::new(Target { database: database.into(), role: None });
+        let owner_role = adopt.owner_role.clone();
+        let statements = broker::request(app, &elevated, &ExecutorRequest::Adopt(adopt)).await?;
+        let mut adopted = Adopted { app: app.clone(), elevated, statements, owner: None, kept: false };
+        let take = ControlRequest::AdoptDatabase { database: database.to_owned(), owner_role };
+        let control = control_target(app);
+        adopted.owner = Some(broker::request(app, &control, &ExecutorRequest::Control(take)).await?);
+        Ok(adopted)
+    }
+
+    pub(super) async fn end(mut self) {
         if !std::mem::replace(&mut self.kept, true) {
             self.give_back().await;
         }
@@ -174,21 +189,15 @@ impl OneDatabase<'_> {
         Arc::new(Target { database: self.database.name.as_str().into(), role: role.map(Into::into), calls: false })
     }
 
-    /// A standalone gateway's database becomes the platform's: its objects first, which also tells whether it is one. If the deployment does
-    /// not succeed, or was for show, all of it is taken back.
+    /// A standalone gateway's database becomes the platform's. If the deployment does not succeed, or was for show, all of it is taken back.
     async fn adopt(&self) -> Result<Adopted, Failure> {
-        let adopt =
-            AdoptRequest { owner_role: self.prepared.owner_role.clone(), call_role: self.prepared.call_role.clone() };
-        let elevated = self.target(None);
-        let statements = broker::request(self.app, &elevated, &ExecutorRequest::Adopt(adopt)).await?;
-        let mut adopted = Adopted { app: self.app.clone(), elevated, statements, owner: None, kept: false };
-        let take = ControlRequest::AdoptDatabase {
-            database: self.database.name.clone(),
+        let adopt = AdoptRequest {
+            of_gateway: true,
+            by: None,
             owner_role: self.prepared.owner_role.clone(),
+            call_role: self.prepared.call_role.clone(),
         };
-        let control = control_target(self.app);
-        adopted.owner = Some(broker::request(self.app, &control, &ExecutorRequest::Control(take)).await?);
-        Ok(adopted)
+        Adopted::take(self.app, &self.database.name, adopt).await
     }
 
     async fn install_extensions(&self, place: usize) -> Result<Vec<String>, Failure> {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
     Asked, ControlRequest, DeployMode, DeployOptions, Deployment, DriftRow, ErrorCode, ExecutorRequest, Failure,
-    FleetOptions, MAIN_TENANT, Selection, is_main,
+    FleetOptions, MAIN_TENANT, Selection, TenantName, TenantWork, is_main,
 };
 
 use super::gate::enter;
 use super::job::Event;
+use super::life::work;
 use super::{control_target, run};
 use tokio::sync::broadcast::error::RecvError;
 
@@ -128,7 +129,12 @@ pub(in crate::server) async fn drop_tenant(
 ) -> Result<Value, Failure> {
     // A rename of a moment ago must be known: what is dropped is dropped by its name.
     app.main.read_registry().await;
-    let database = app.registry().tenant(platform, schema, Some(tenant))?.target.database.to_string();
+    let known = app.registry().tenant(platform, schema, Some(tenant)).map(|found| found.target.database.to_string());
+    let database = match known {
+        Ok(database) => database,
+        // Its database may have been dropped by other means, and only the row is left.
+        Err(failure) => return forget(app, platform, schema, tenant, confirm).await?.ok_or(failure),
+    };
     if confirm != database {
         return Err(Failure::new(ErrorCode::InvalidRequest, "the confirmation is not the database's name")
             .detail(format!("The tenant's database is \"{database}\", the confirmation was \"{confirm}\"."))
@@ -141,6 +147,20 @@ pub(in crate::server) async fn drop_tenant(
     drop(hold);
     app.main.read_registry().await;
     result.map(|()| json!({"status": "dropped", "database": database}))
+}
+
+async fn forget(
+    app: &Arc<App>,
+    platform: &str,
+    schema: Option<&str>,
+    tenant: &str,
+    confirm: &str,
+) -> Result<Option<Value>, Failure> {
+    let tenant =
+        TenantName { platform: platform.to_owned(), schema: schema.map(str::to_owned), tenant: tenant.to_owned() };
+    let forget = TenantWork::ForgetMissing { tenant, confirm: confirm.to_owned() };
+    let forgotten: Option<String> = work(app, forget).await?;
+    Ok(forgotten.map(|database| json!({"status": "dropped", "database": database})))
 }
 
 /// `check` and the view `drift`: how databases differ from their bundles.

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use stonescriptdb_protocol::Listing;
+use stonescriptdb_protocol::{Failure, Listing, TenantName, TenantVerb};
 
 use super::body::url_value;
 use super::v1::missing;
@@ -108,4 +108,82 @@ pub(super) async fn revoke_token(State(app): State<Arc<App>>, request: Request) 
     let id = request.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("id"))?;
     let revoked = deploy::revoke_token(&app, &id).await?;
     Ok(answer::json(StatusCode::OK, &serde_json::json!({"id": id, "revoked": revoked})))
+}
+
+/// What the routes of a tenant's life take.
+#[derive(Deserialize)]
+struct TenantBody {
+    platform: Option<String>,
+    schema_name: Option<String>,
+    #[serde(alias = "uuid", alias = "database_id")]
+    tenant_id: Option<String>,
+    new_tenant_id: Option<String>,
+    reason: Option<String>,
+    confirm: Option<String>,
+    database: Option<String>,
+}
+
+impl TenantBody {
+    async fn read(app: &App, request: Request) -> Result<TenantBody, Failure> {
+        let settings = app.settings();
+        access::require_admin(&settings, request.headers())?;
+        body::json(request, &settings, "a request about a tenant").await
+    }
+
+    fn tenant(&self) -> Result<TenantName, Failure> {
+        Ok(TenantName {
+            platform: needed(&self.platform, "platform")?,
+            schema: self.schema_name.clone(),
+            tenant: needed(&self.tenant_id, "tenant_id")?,
+        })
+    }
+}
+
+fn needed(field: &Option<String>, name: &str) -> Result<String, Failure> {
+    field.clone().filter(|text| !text.is_empty()).ok_or_else(|| missing(name))
+}
+
+async fn done(app: &Arc<App>, verb: TenantVerb) -> Reply {
+    Ok(answer::json(StatusCode::OK, &deploy::tenant_verb(app, verb).await?))
+}
+
+/// `POST /admin/rename-tenant`.
+pub(super) async fn rename_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    done(&app, TenantVerb::Rename { tenant: body.tenant()?, to: needed(&body.new_tenant_id, "new_tenant_id")? }).await
+}
+
+/// `POST /admin/copy-tenant`.
+pub(super) async fn copy_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    done(&app, TenantVerb::Copy { tenant: body.tenant()?, to: needed(&body.new_tenant_id, "new_tenant_id")? }).await
+}
+
+/// `POST /admin/suspend-tenant`.
+pub(super) async fn suspend_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    done(&app, TenantVerb::Suspend { tenant: body.tenant()?, reason: body.reason }).await
+}
+
+/// `POST /admin/resume-tenant`.
+pub(super) async fn resume_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    done(&app, TenantVerb::Resume { tenant: body.tenant()? }).await
+}
+
+/// `POST /admin/drop-tenant`.
+pub(super) async fn drop_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    let tenant = body.tenant()?;
+    let confirm = needed(&body.confirm, "confirm")?;
+    let dropped =
+        deploy::drop_tenant(&app, &tenant.platform, tenant.schema.as_deref(), &tenant.tenant, &confirm).await?;
+    Ok(answer::json(StatusCode::OK, &dropped))
+}
+
+/// `POST /admin/adopt`.
+pub(super) async fn adopt(State(app): State<Arc<App>>, request: Request) -> Reply {
+    let body = TenantBody::read(&app, request).await?;
+    let database = needed(&body.database, "database")?;
+    done(&app, TenantVerb::Adopt { tenant: body.tenant()?, database, by: None }).await
 }
