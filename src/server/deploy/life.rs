@@ -106,7 +106,7 @@ async fn adopt(app: &Arc<App>, tenant: TenantName, database: String, by: Option<
         Err(failure) => Err(failure.database(&*database)),
     };
     // Nobody deploys as superuser: that executor is of no more use.
-    app.pool.release(&Target { database: database.as_str().into(), role: None });
+    app.pool.release(&Target { database: database.as_str().into(), role: None, calls: false });
     if result.is_err() {
         work::<()>(app, TenantWork::EndAdopt { database: database.clone(), taken: false }).await?;
     }

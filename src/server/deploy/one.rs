@@ -30,7 +30,7 @@ impl Adopted {
     /// # Errors
     /// `database_already_exists` for one that is to be a standalone gateway's and is not; PostgreSQL's own.
     pub(super) async fn take(app: &Arc<App>, database: &str, adopt: AdoptRequest) -> Result<Adopted, Failure> {
-        let elevated = Arc::new(Target { database: database.into(), role: None });
+        let elevated = Arc::new(Target { database: database.into(), role: None, calls: false });
         let owner_role = adopt.owner_role.clone();
         let statements = broker::request(app, &elevated, &ExecutorRequest::Adopt(adopt)).await?;
         let mut adopted = Adopted { app: app.clone(), elevated, statements, owner: None, kept: false };

@@ -21,7 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::body::{self, invalid};
 use super::v1::{answer_deployment, missing, missing_rows};
-use super::{Reply, Sender, answer};
+use super::{Reply, Sender, access, answer};
 use crate::server::App;
 use crate::server::deploy::{self, Event, Job};
 
@@ -34,8 +34,17 @@ pub(super) async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, 
 }
 
 /// A deployment as recorded, if whoever asks may know of it.
-async fn known(app: &Arc<App>, _headers: &HeaderMap, id: &str) -> Result<Value, Failure> {
-    deploy::status(app, id).await
+async fn known(app: &Arc<App>, headers: &HeaderMap, id: &str) -> Result<Value, Failure> {
+    let known = deploy::status(app, id).await?;
+    let platform = known.get("platform").and_then(Value::as_str).unwrap_or_default();
+    match access::require_platform(app, headers, platform) {
+        // Of a platform that is gone, or never came to be, only the record is left.
+        Err(failure) if matches!(failure.code, ErrorCode::PlatformNotFound | ErrorCode::InvalidRequest) => {
+            access::require_admin(&app.settings(), headers)?;
+        }
+        result => result?,
+    }
+    Ok(known)
 }
 
 /// `POST /deployments/{id}/cancel`.
@@ -214,8 +223,13 @@ impl List {
 async fn migrate_body(app: &App, request: Request) -> Result<MigrateBody, Failure> {
     let settings = app.settings();
     body::require_json(request.headers())?;
-    let bytes = body::read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
-    serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not the JSON of a migration: {error}")))
+    let (head, body) = request.into_parts();
+    let bytes = body::read(body, settings.max_request_body, settings.body_timeout).await?;
+    let body: MigrateBody = serde_json::from_slice(&bytes)
+        .map_err(|error| invalid(format!("the body is not the JSON of a migration: {error}")))?;
+    let platform = body.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    access::require_platform(app, &head.headers, platform)?;
+    Ok(body)
 }
 
 impl MigrateBody {
