@@ -45,6 +45,8 @@ static ONLINE_TABLE_SIZE: Number = Number::new(64 * 1024);
 static ADOPT_GATEWAY_DATABASES: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Off: a platform is open to every allowed address until it gets its first token.
 static REQUIRE_PLATFORM_TOKEN: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Off: today's command line and runtime client, which send a platform's token with some requests only, work with a platform that has one.
+static TOKEN_EVERYWHERE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAX_REQUEST_BODY: Number = Number::new(2 * 1024);
 static MAX_ARCHIVE_SIZE: Number = Number::new(64 * 1024);
 static MAX_BUNDLE_SIZE: Number = Number::new(256 * 1024);
@@ -72,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) admin_token: String,
     pub(crate) require_platform_token: bool,
+    pub(crate) token_everywhere: bool,
     pub(crate) max_workers: usize,
     pub(crate) max_workers_per_database: usize,
     pub(crate) worker_idle_timeout: Duration,
@@ -100,6 +103,7 @@ pub(crate) fn current() -> Settings {
         trusted_proxies: networks(&TRUSTED_PROXIES),
         admin_token: text(&ADMIN_TOKEN),
         require_platform_token: REQUIRE_PLATFORM_TOKEN.get(),
+        token_everywhere: TOKEN_EVERYWHERE.get(),
         max_workers: positive(&MAX_WORKERS) as usize,
         max_workers_per_database: positive(&MAX_WORKERS_PER_DATABASE) as usize,
         worker_idle_timeout: Duration::from_secs(u64::from(positive(&WORKER_IDLE_TIMEOUT))),
@@ -406,6 +410,14 @@ pub(crate) fn define() {
         c"Requests over HTTP that name a platform need a token of it, also where it has none yet.",
         c"",
         &REQUIRE_PLATFORM_TOKEN,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.token_everywhere",
+        c"Asks for the token of a platform that has one on every route that names it, and not only where databases are created and migrated.",
+        c"",
+        &TOKEN_EVERYWHERE,
         Sighup,
         none,
     );

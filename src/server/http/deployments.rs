@@ -37,7 +37,7 @@ pub(super) async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, 
 async fn known(app: &Arc<App>, headers: &HeaderMap, id: &str) -> Result<Value, Failure> {
     let known = deploy::status(app, id).await?;
     let platform = known.get("platform").and_then(Value::as_str).unwrap_or_default();
-    match access::require_platform(app, headers, platform) {
+    match access::require_platform_to_deploy(app, headers, platform) {
         // Of a platform that is gone, or never came to be, only the record is left.
         Err(failure) if matches!(failure.code, ErrorCode::PlatformNotFound | ErrorCode::InvalidRequest) => {
             access::require_admin(&app.settings(), headers)?;
@@ -228,7 +228,7 @@ async fn migrate_body(app: &App, request: Request) -> Result<MigrateBody, Failur
     let body: MigrateBody = serde_json::from_slice(&bytes)
         .map_err(|error| invalid(format!("the body is not the JSON of a migration: {error}")))?;
     let platform = body.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    access::require_platform(app, &head.headers, platform)?;
+    access::require_platform_to_deploy(app, &head.headers, platform)?;
     Ok(body)
 }
 

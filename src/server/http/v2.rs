@@ -116,7 +116,7 @@ pub(super) async fn create_database(
     request: Request,
 ) -> Reply {
     let request: CreateDatabase = body::json(request, &app.settings(), "a new database").await?;
-    access::require_platform(&app, &headers, request.platform()?)?;
+    access::require_platform_to_deploy(&app, &headers, request.platform()?)?;
     created(&app, request, &sender).await
 }
 
