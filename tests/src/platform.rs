@@ -7,7 +7,8 @@ use crate::{Answer, Cluster, Files, Snapshot, sql, unique};
 
 /// A platform that a test registered, with a name no other test uses.
 pub struct Platform<'a> {
-    cluster: &'a Cluster,
+    /// The server that it is on.
+    pub cluster: &'a Cluster,
     /// Its name, which is a valid identifier.
     pub name: String,
 }
