@@ -1,6 +1,6 @@
 //! How dangerous each change is to the rows that are there.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Wanted;
 use super::compare::alike;
@@ -153,6 +153,7 @@ impl Judge<'_, '_> {
                     && column.default.is_none()
                     && column.identity.is_none()
                     && column.generated.is_none()
+                    && !self.is_numbered(key)
                 {
                     entry.allow = Some("add_not_null_column".to_owned());
                     entry.safety = Safety::Dataloss;
@@ -175,6 +176,23 @@ impl Judge<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Whether a new column of a table that is a child gets its values with the identity column that a table above it gets.
+    fn is_numbered(&self, key: &Key) -> bool {
+        let (mut open, mut seen): (Vec<Key>, BTreeSet<Key>) = (key.table().into_iter().collect(), BTreeSet::new());
+        while let Some(table) = open.pop() {
+            let column = Key::part(Kind::Column, &table.schema, &table.name, &key.name);
+            let wanted = self.wanted.model.get(&column).map(|object| &object.body);
+            if matches!(wanted, Some(Body::Column(column)) if column.identity.is_some()) {
+                return !self.now.has(&column);
+            }
+            // One that moves meanwhile gets the column by itself.
+            let now = places(self.now, &table);
+            let kept = places(self.wanted.model, &table).into_iter().filter(|parent| now.contains(parent));
+            open.extend(kept.map(|(parent, _)| parent.clone()).filter(|parent| seen.insert(parent.clone())));
+        }
+        false
     }
 
     /// From `before` to `after`; `now` is what a migration made of it.
@@ -341,6 +359,17 @@ impl Judge<'_, '_> {
         if entry.safety != Safety::Safe {
             entry.allow = Some("modify_column_type".to_owned());
         }
+    }
+}
+
+/// The tables that a table is a partition of or inherits from, and its place there.
+fn places<'a>(model: &'a Model, table: &Key) -> Vec<(&'a Key, &'a str)> {
+    match model.get(table).map(|object| &object.body) {
+        Some(Body::Table(table)) => {
+            let partition = table.partition_of.iter().map(|partition| (&partition.of, partition.bound.as_str()));
+            partition.chain(table.inherits.iter().map(|parent| (parent, ""))).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
