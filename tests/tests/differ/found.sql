@@ -294,3 +294,16 @@ CREATE TABLE p (k int, a bigint, n int NOT NULL DEFAULT 3);
 CREATE TABLE q (a bigint, n int DEFAULT 3);
 CREATE TABLE c (z text) INHERITS (p, q);
 -- check SELECT a || '/' || n FROM p = 7/3
+--- a column of another type is included in a key that is referred to
+CREATE TABLE t (a int, b bigint, c int, CONSTRAINT k PRIMARY KEY (a) INCLUDE (b));
+CREATE UNIQUE INDEX u ON t (c) INCLUDE (b);
+CREATE TABLE o (a int REFERENCES t, c int REFERENCES t (c));
+CREATE VIEW v AS SELECT a, c FROM t GROUP BY a;
+-- rows
+INSERT INTO t VALUES (1, 2, 3);
+INSERT INTO o VALUES (1, 3);
+-- new
+CREATE TABLE t (a int, b numeric(10, 2), c int, CONSTRAINT k PRIMARY KEY (a) INCLUDE (b));
+CREATE UNIQUE INDEX u ON t (c) INCLUDE (b);
+CREATE TABLE o (a int REFERENCES t, c int REFERENCES t (c));
+CREATE VIEW v AS SELECT a, c FROM t GROUP BY a;

@@ -399,6 +399,12 @@ impl Plan<'_, '_> {
             let aside = self.of(node, Slot::Aside).is_some();
             self.wait(gone, self.of(need, Slot::Make), if aside { Wait::Should } else { Wait::Must });
             self.wait(cut, self.of(need, Slot::Make), Wait::Must);
+            if other.retyped && matches!(item.key.kind, Kind::Constraint | Kind::Index) {
+                for key in self.items.dependents(node) {
+                    self.wait(self.drop(key), self.of(need, Slot::Make), Wait::Must);
+                    self.wait(self.of(need, Slot::Make), self.of(key, Slot::Make), Wait::Must);
+                }
+            }
             let text = self.of(need, Slot::Cut).filter(|_| other.key.kind == Kind::Column);
             self.wait(gone, text, Wait::Must);
         }

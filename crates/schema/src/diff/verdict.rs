@@ -234,9 +234,11 @@ fn react(items: &mut Items<'_>, node: NodeIndex, cause: NodeIndex, event: Event)
             // PostgreSQL rebuilds the others itself when a column's type changes. A foreign key may compare two columns that both
             // change, and between the two statements nothing would fit.
             let rebuilt = event == Event::Retyped && constraint.constraint_type != ConstraintType::ForeignKey;
-            if rebuilt { None } else { replace(items, node) }
+            if rebuilt { Some(Event::Retyped) } else { replace(items, node) }
         }
-        (Body::Index(_) | Body::Statistics(_), _) if !gone => None,
+        // For what needs them, a foreign key above all, those that are rebuilt go.
+        (Body::Index(_), _) if !gone => Some(Event::Retyped),
+        (Body::Statistics(_), _) if !gone => None,
         (Body::Enum(_) | Body::Schema | Body::Extension(_) | Body::DefaultPrivileges(_) | Body::Other, _) => None,
         (Body::Composite { .. } | Body::Range(_) | Body::Table(_), _) if !gone => None,
         (Body::Domain(_), _) => None,
