@@ -57,6 +57,7 @@ CREATE TABLE bundle (
     clonable boolean,
     fingerprint text,
     plain boolean,
+    bodies text,
     elevated jsonb,
     kinds text[],
     proved_at timestamptz,
@@ -69,6 +70,7 @@ COMMENT ON COLUMN bundle.proof IS 'what building it from nothing has shown: the 
 COMMENT ON COLUMN bundle.seeds IS 'the rows that its seeders make, as JSON';
 COMMENT ON COLUMN bundle.summary IS 'what it has, in numbers';
 COMMENT ON COLUMN bundle.plain IS 'nothing in it runs a function while it is built, but perhaps its seeders';
+COMMENT ON COLUMN bundle.bodies IS 'what leads to it from a bundle from which it differs in the bodies of functions only, as JSON';
 COMMENT ON COLUMN bundle.fingerprint IS 'of the catalog that it leads to';
 COMMENT ON COLUMN bundle.clonable IS 'its migrations leave no rows, so that new tenants are copies of its template';
 COMMENT ON COLUMN bundle.elevated IS 'its extensions that only a superuser can install';

@@ -73,6 +73,8 @@ pub struct DeployRequest {
     pub proof: Option<String>,
     /// The rows that its seeders make, as JSON.
     pub seeds: String,
+    /// What leads to it from the bundle before, where that is bodies of functions only: [`Proved::bodies`].
+    pub bodies: Option<String>,
     /// What it has, in numbers.
     pub summary: Summary,
     /// The fingerprint of the catalog that it leads to.
@@ -133,6 +135,8 @@ pub struct Proved {
     pub clonable: bool,
     /// Nothing in it runs a function while it is built, but perhaps its seeders.
     pub plain: bool,
+    /// What leads to it from another bundle from which it differs in the bodies of functions only, as JSON.
+    pub bodies: Option<String>,
 }
 
 /// What a bundle has, in numbers.
@@ -211,6 +215,10 @@ pub struct DeployReport {
     pub to_fingerprint: String,
     /// A statement that runs after the transaction is still to be done.
     pub unfinished: bool,
+    /// The recorded state and the stamp of the catalog told that new bodies of functions are all that is to be done; the catalog was not
+    /// read.
+    #[serde(default)]
+    pub short: bool,
 }
 
 /// A statement of a plan, as dry runs show it and the changelog keeps it.

@@ -251,7 +251,7 @@ pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionS
     Spi::connect(|client| {
         let mut rows = client
             .select(
-                "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain FROM stonescriptdb.bundle
+                "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain, bodies FROM stonescriptdb.bundle
                  WHERE platform = $1 AND sha256 = $2 AND proved_at IS NOT NULL",
                 Some(1),
                 &[key.platform.as_str().into(), key.sha256.as_str().into()],
@@ -268,6 +268,7 @@ pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionS
             clonable: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
             fingerprint: row.get::<String>(5).map_err(spi)?.unwrap_or_default(),
             plain: row.get::<bool>(6).map_err(spi)?.unwrap_or_default(),
+            bodies: row.get::<String>(7).map_err(spi)?,
         };
         Ok(Some((proved, serde_json::from_str(&elevated).map_err(unreadable)?)))
     })

@@ -72,7 +72,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
     transaction(|| {
         execute(
             "UPDATE stonescriptdb.bundle SET proof = $3, seeds = $4, summary = $5::jsonb, clonable = $6, fingerprint = $7, plain = $8,
-                 proved_at = clock_timestamp()
+                 bodies = $9, proved_at = clock_timestamp()
              WHERE platform = $1 AND sha256 = $2",
             &[
                 key.platform.as_str().into(),
@@ -83,6 +83,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
                 proved.clonable.into(),
                 proved.fingerprint.as_str().into(),
                 proved.plain.into(),
+                proved.bodies.as_deref().into(),
             ],
         )?;
         execute(

@@ -195,10 +195,17 @@ pub(super) fn settle(
     report: &mut DeployReport,
 ) -> Result<(), Failure> {
     transaction(|| {
-        let present = catalog::without_spelling(catalog::read()?, &proof.model);
+        let (present, respelt) = catalog::spelt_as(catalog::read()?, &proof.model);
         let open = super::deviations(&present, &proof.model, &Default::default());
         if open.is_empty() {
-            return tracking::write_state(bundle_sha256, &proof.model.declared(), Some(deployment_id));
+            let fingerprint = (!respelt).then(|| present.fingerprint());
+            return tracking::write_state(
+                bundle_sha256,
+                &proof.model.declared(),
+                &catalog::stamp()?,
+                fingerprint.as_deref(),
+                Some(deployment_id),
+            );
         }
         report.unfinished = true;
         report.warnings.extend(open.iter().map(|difference| {

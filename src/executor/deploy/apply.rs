@@ -23,19 +23,19 @@ pub(super) fn run(steps: &[Step], places: &Places<'_>) -> Result<Vec<PlannedStep
             .filter(|step| step.stage == Stage::Within)
             .map(|step| {
                 let begun = Instant::now();
-                run_one(step).map_err(|error| failed(step, error, places))?;
+                run_one(&step.sql).map_err(|error| failed(step, error, places))?;
                 Ok(PlannedStep { duration_ms: Some(begun.elapsed().as_secs_f64() * 1000.0), ..planned(step) })
             })
             .collect()
     })
 }
 
-/// Runs one step.
+/// Runs the text of a step.
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(super) fn run_one(step: &Step) -> Result<(), PgError> {
-    let script = Script::parse(&step.sql).map_err(|error: ScriptError| error.error)?;
+pub(super) fn run_one(sql: &str) -> Result<(), PgError> {
+    let script = Script::parse(sql).map_err(|error: ScriptError| error.error)?;
     script.statements.iter().try_for_each(|statement| run_statement(&script, statement).map_err(|error| error.error))
 }
 
@@ -96,6 +96,14 @@ pub(super) fn validate(steps: &[Step], model: &Model, places: &Places<'_>) -> Re
     let made: BTreeSet<&Key> = steps.iter().map(|step| &step.object).filter(|key| key.kind == Kind::Routine).collect();
     let oids: Vec<(&Key, u32)> =
         made.into_iter().filter_map(|key| Some((key, model.get(key)?.notes.address?.object))).collect();
+    validate_at(&oids, places)
+}
+
+/// As [`validate`], of routines with these OIDs.
+///
+/// # Errors
+/// As [`validate`].
+pub(super) fn validate_at(oids: &[(&Key, u32)], places: &Places<'_>) -> Result<(), Failure> {
     if oids.is_empty() {
         return Ok(());
     }

@@ -37,12 +37,43 @@ pub(super) fn read() -> Result<Model, Failure> {
     Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
 }
 
-/// A text that changes with every change of the catalog; inside a transaction.
+/// A stamp of the catalog; inside a transaction.
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(super) fn stamp() -> Result<String, Failure> {
-    kept_query(STAMP_SQL)
+pub(super) fn stamp() -> Result<Stamp, Failure> {
+    kept_query(STAMP_SQL).map(Stamp)
+}
+
+/// What changes with every change of the catalog: a line for each part of it, with the number of its rows and the sum of their hashes.
+pub(super) struct Stamp(String);
+
+/// The part of [`Stamp`] with the routines.
+const ROUTINES: &str = "pg_proc";
+
+impl Stamp {
+    /// As it is recorded: SHA-256, in hex.
+    pub(super) fn hash(&self) -> String {
+        use sha2::Digest;
+        sha2::Sha256::digest(&self.0).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether nothing else has become of the catalog than that routines whose rows had hashes of this sum have rows of that one now.
+    pub(super) fn leads_to(&self, after: &Stamp, sum_before: i128, sum_after: i128) -> bool {
+        let (mut before, mut after) = (self.parts(), after.parts());
+        let routines = (before.remove(ROUTINES).and_then(counted), after.remove(ROUTINES).and_then(counted));
+        let (Some((count_before, all_before)), Some((count_after, all_after))) = routines else { return false };
+        before == after && count_before == count_after && all_before - sum_before == all_after - sum_after
+    }
+
+    fn parts(&self) -> BTreeMap<&str, &str> {
+        self.0.lines().filter_map(|line| line.split_once(' ')).collect()
+    }
+}
+
+fn counted(part: &str) -> Option<(u64, i128)> {
+    let (count, sum) = part.split_once(' ')?;
+    Some((count.parse().ok()?, sum.parse().ok()?))
 }
 
 thread_local! {
@@ -68,6 +99,11 @@ fn kept_query(query: &'static str) -> Result<String, Failure> {
 /// `present` with every routine that differs from the wanted one in white space, comments, the case of keywords or line ends only taken
 /// as the wanted one: such a difference is none.
 pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
+    spelt_as(present, wanted).0
+}
+
+/// As [`without_spelling`], and whether anything was spelt otherwise.
+pub(super) fn spelt_as(present: Model, wanted: &Model) -> (Model, bool) {
     let mut respelt: BTreeMap<Key, Routine> = BTreeMap::new();
     for object in present.iter() {
         if let (Body::Routine(is), Some(Body::Routine(shall))) =
@@ -79,7 +115,7 @@ pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
         }
     }
     if respelt.is_empty() {
-        return present;
+        return (present, false);
     }
     let mut objects: Vec<_> = present.into();
     for object in &mut objects {
@@ -87,9 +123,10 @@ pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
             object.body = Body::Routine(routine);
         }
     }
-    objects.into()
+    (objects.into(), true)
 }
 
-fn is_same_text(a: &str, b: &str) -> bool {
+/// Whether two texts differ in white space, comments, the case of keywords or line ends at most.
+pub(super) fn is_same_text(a: &str, b: &str) -> bool {
     matches!((lexer::checksum(a), lexer::checksum(b)), (Ok(a), Ok(b)) if a == b)
 }

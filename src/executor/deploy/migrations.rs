@@ -82,6 +82,12 @@ pub(super) enum Ahead {
     Everything,
 }
 
+/// A migration that failed because something is not there: undefined column, table, function or object.
+pub(super) fn wants_more(failure: &Failure) -> bool {
+    failure.code == ErrorCode::MigrationFailed
+        && matches!(failure.sqlstate.as_deref(), Some("42703" | "42P01" | "42883" | "42704"))
+}
+
 /// `present` with what is to be made before the migrations, taken from `wanted`.
 pub(super) fn ahead(present: &Model, wanted: &Model, pending: &[&Source], which: Ahead) -> Model {
     let made: HashSet<&ObjectName> = pending

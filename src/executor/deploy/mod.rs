@@ -6,6 +6,7 @@
 //! | `build`, `functions` | a bundle is built from nothing, its own statements as they stand |
 //! | `prove`, `proof` | that is done in a template, and everything that deployments need to know of the bundle is kept |
 //! | `reprove` | the same for a bundle of which only bodies of functions are new |
+//! | `bodies`, `routines` | such a bundle in a tenant: single routines are replaced, and nothing else is read |
 //! | `catalog` | the model of the database as it is |
 //! | `early` | migrations that cannot wait for it, for one without a transaction comes behind them |
 //! | `transition` | the deployment's transaction: migrations, the plan, seeders, verification, tracking rows |
@@ -18,6 +19,7 @@
 mod adopt;
 mod afterwards;
 mod apply;
+mod bodies;
 mod build;
 mod catalog;
 mod check;
@@ -29,6 +31,7 @@ mod others;
 mod proof;
 mod prove;
 mod reprove;
+mod routines;
 mod seeders;
 pub(crate) mod sources;
 mod tracking;
@@ -45,7 +48,9 @@ use stonescriptdb_schema::{Class, Deviation, Difference, Key, Kind, Model, Objec
 use crate::error::from_postgres;
 use crate::postgres::{self, PgError, Script, ScriptError, Statement, catch, quote_identifier, session, transaction};
 use crate::settings;
+use bodies::Bodies;
 use seeders::{Seed, Seeding};
+use tracking::State;
 
 pub(super) use adopt::{give_back, run as adopt};
 pub(super) use check::run as check;
@@ -65,7 +70,7 @@ pub(super) fn run(request: &DeployRequest) -> Result<DeployAnswer, Failure> {
     }
     if request.start == Start::Existing
         && !request.options.verify
-        && let Some(report) = locks::with_retries(|| transaction(|| unchanged(request, &seeds)))?
+        && let Some(report) = at_once(request, &seeds)?
     {
         return Ok(done(report));
     }
@@ -117,16 +122,31 @@ fn check_deferred(code: ErrorCode, file: Option<&str>) -> Result<(), Failure> {
     checked.map_err(failed)?.map_err(spi)
 }
 
-/// The report of a database whose recorded state is that of the bundle and whose catalog nobody has touched since; none otherwise.
-fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployReport>, Failure> {
-    prepare_session()?;
-    let Some(state) = tracking::state()? else { return Ok(None) };
-    if state.bundle_sha256 != request.bundle_sha256 || state.is_pending || state.stamp != catalog::stamp()? {
-        return Ok(None);
+/// What needs neither archive nor proof: where nothing is to be done, or new bodies of functions are all that is. None otherwise.
+fn at_once(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployReport>, Failure> {
+    let in_transaction = || {
+        prepare_session()?;
+        let Some(state) = tracking::state()?.filter(|state| !state.is_pending) else {
+            return Err(bodies::Stop::LongWay);
+        };
+        if state.bundle_sha256 == request.bundle_sha256 {
+            return unchanged(request, seeds, &state);
+        }
+        let Some(bodies) = &request.bodies else { return Err(bodies::Stop::LongWay) };
+        bodies::run(request, &Bodies::from_json(bodies)?, seeds, &state)
+    };
+    match locks::with_retries_of(|| transaction(in_transaction), bodies::Stop::as_failure) {
+        Ok(report) => Ok(Some(report)),
+        Err(bodies::Stop::LongWay) => Ok(None),
+        Err(bodies::Stop::Failed(failure)) => Err(*failure),
     }
+}
+
+/// The report of a database whose recorded state is that of the bundle and whose catalog nobody has touched since.
+fn unchanged(request: &DeployRequest, seeds: &[Seed], state: &State) -> Result<DeployReport, bodies::Stop> {
     let seeding = Seeding { request, seeds, created: &|_| false, bundle: None };
-    if seeders::would_run(&seeding)? {
-        return Ok(None);
+    if state.stamp != catalog::stamp()?.hash() || seeders::would_run(&seeding)? {
+        return Err(bodies::Stop::LongWay);
     }
     let mut report = counted(request);
     report.from_fingerprint.clone_from(&request.fingerprint);
@@ -134,7 +154,7 @@ fn unchanged(request: &DeployRequest, seeds: &[Seed]) -> Result<Option<DeployRep
     refuse_other_plan(request, &report)?;
     seeders::run(&seeding, &mut report)?;
     report.verification.passed = true;
-    Ok(Some(report))
+    Ok(report)
 }
 
 /// A new database that is a copy of the template: its rows are missing, and nothing else.
@@ -254,6 +274,15 @@ enum Stop {
     Planned(Box<DeployReport>),
     /// These statements must be committed first; what the catalog was before them.
     First(Box<Model>, Vec<PlannedStep>),
+}
+
+impl Stop {
+    fn as_failure(&self) -> Option<&Failure> {
+        match self {
+            Stop::Failed(failure) => Some(failure),
+            Stop::Planned(_) | Stop::First(..) => None,
+        }
+    }
 }
 
 impl From<Failure> for Stop {

@@ -38,7 +38,7 @@ pub(super) struct Migration {
 }
 
 /// An object that a tracking table has a row for.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Clone)]
 pub(super) struct Tracked {
     pub(super) key: Key,
     /// Over the file's tokens.
@@ -98,7 +98,11 @@ pub(super) struct Places<'p>(HashMap<&'p Key, &'p Place>);
 
 impl<'p> Places<'p> {
     pub(super) fn of(proof: &'p Proof) -> Places<'p> {
-        Places(proof.places.iter().map(|(key, place)| (key, place)).collect())
+        Places::at(&proof.places)
+    }
+
+    pub(super) fn at(places: &'p [(Key, Place)]) -> Places<'p> {
+        Places(places.iter().map(|(key, place)| (key, place)).collect())
     }
 
     pub(super) fn find(&self, key: &Key) -> Option<&'p Place> {

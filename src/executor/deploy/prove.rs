@@ -31,9 +31,11 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
     transaction(|| {
         tracking::write_objects(&proof)?;
         proof.migrations.iter().try_for_each(tracking::write_migration)?;
-        tracking::write_state(&bundle.sha256, &proof.model.declared(), None)
+        let fingerprint = proof.model.fingerprint();
+        tracking::write_state(&bundle.sha256, &proof.model.declared(), &catalog::stamp()?, Some(&fingerprint), None)
     })?;
-    proved(&proof, &seeds, clonable, is_plain(&sources))
+    let plain = is_plain(&sources);
+    Ok(Proved { clonable, plain, ..proved(&proof, seeders::to_json(&seeds)?)? })
 }
 
 /// Builds a bundle in the connected, empty database, but for its seeders; gives the proof, and whether a copy of the database is as good as
@@ -112,15 +114,16 @@ fn run_outside(sources: &Sources, source: &Source, memory: &LastingMemory) -> Re
     Ok(())
 }
 
-/// What is kept of a proof.
-pub(super) fn proved(proof: &Proof, seeds: &[seeders::Seed], clonable: bool, plain: bool) -> Result<Proved, Failure> {
+/// What is kept of a proof, clonable and plain.
+pub(super) fn proved(proof: &Proof, seeds: String) -> Result<Proved, Failure> {
     Ok(Proved {
         proof: proof.to_json()?,
-        seeds: seeders::to_json(seeds)?,
+        seeds,
         summary: proof.summary(),
         fingerprint: proof.model.fingerprint(),
-        clonable,
-        plain,
+        clonable: true,
+        plain: true,
+        bodies: None,
     })
 }
 

@@ -8,30 +8,14 @@ use std::collections::BTreeSet;
 use pgrx::Spi;
 use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{Failure, Proved, Reuse};
-use stonescriptdb_schema::{Key, Kind};
+use stonescriptdb_schema::{Body, Key, Model, Object};
 
+use super::bodies::{Bodies, Stop};
 use super::proof::{Place, Proof, Tracked};
+use super::routines::{self, Row};
 use super::sources::{Source, Sources};
-use super::{catalog, functions, prepare_session, prove, seeders, sources, spi, tracking};
-use crate::postgres::{self, Kind as StatementKind, LastingMemory, PgError, transaction};
-
-/// Why the long way is needed, or what is wrong.
-enum Stop {
-    LongWay,
-    Failed(Box<Failure>),
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Failed(Box::new(failure))
-    }
-}
-
-impl From<PgError> for Stop {
-    fn from(error: PgError) -> Stop {
-        Failure::from(error).into()
-    }
-}
+use super::{apply, catalog, functions, prepare_session, prove, seeders, sources, spi, tracking};
+use crate::postgres::{self, Kind as StatementKind, LastingMemory, transaction};
 
 /// Replaces the functions of the changed files in the connected template. `None`: the bundle is to be built from nothing.
 ///
@@ -46,18 +30,11 @@ pub(crate) fn run(archive: &[u8], reuse: &Reuse) -> Result<Option<Proved>, Failu
     if !changed.files.iter().all(|source| source.script.statements.iter().all(|s| s.kind == StatementKind::Function)) {
         return Ok(None);
     }
-    match transaction(|| replace(&mut proof, &changed)) {
-        Ok(()) => {}
-        Err(Stop::LongWay) => return Ok(None),
-        Err(Stop::Failed(failure)) => return Err(*failure),
+    match reprove(&bundle, &mut proof, &changed, &memory) {
+        Ok(proved) => Ok(Some(proved)),
+        Err(Stop::LongWay) => Ok(None),
+        Err(Stop::Failed(failure)) => Err(*failure),
     }
-    let seeding = memory.enter(|| Sources::read_kinds(&bundle, &[FileKind::Seeder, FileKind::Table]))?;
-    let seeds = seeders::learn(&seeding)?;
-    transaction(|| {
-        tracking::write_objects(&proof)?;
-        tracking::write_state(&bundle.sha256, &proof.model.declared(), None)
-    })?;
-    prove::proved(&proof, &seeds, true, true).map(Some)
 }
 
 fn read(bundle: &Bundle, changed: &[String]) -> Result<Sources, Failure> {
@@ -65,70 +42,157 @@ fn read(bundle: &Bundle, changed: &[String]) -> Result<Sources, Failure> {
     Sources::read_files(files)
 }
 
-fn replace(proof: &mut Proof, changed: &Sources) -> Result<(), Stop> {
+fn reprove(bundle: &Bundle, proof: &mut Proof, changed: &Sources, memory: &LastingMemory) -> Result<Proved, Stop> {
+    let has_seeders = bundle.has(FileKind::Seeder);
+    let bodies = transaction(|| {
+        let bodies = replace(proof, changed)?;
+        if !has_seeders {
+            record(bundle, proof, changed)?;
+        }
+        Ok::<_, Stop>(bodies)
+    })?;
+    let mut seeds = Vec::new();
+    if has_seeders {
+        // They may call what is new.
+        let seeding = memory.enter(|| Sources::read_kinds(bundle, &[FileKind::Seeder, FileKind::Table]))?;
+        seeds = seeders::learn(&seeding)?;
+        transaction(|| record(bundle, proof, changed))?;
+    }
+    let bodies = bodies.map(|bodies| bodies.to_json()).transpose()?;
+    Ok(Proved { bodies, ..prove::proved(proof, seeders::to_json(&seeds)?)? })
+}
+
+/// Writes what the template is now. When it is sealed the log is written, and with that this is on disk too.
+fn record(bundle: &Bundle, proof: &Proof, changed: &Sources) -> Result<(), Failure> {
+    Spi::run("SET LOCAL synchronous_commit = off").map_err(spi)?;
+    let files = paths(changed);
+    let rows: Vec<Tracked> = proof.tracked.iter().filter(|row| files.contains(row.path.as_str())).cloned().collect();
+    tracking::write_functions(&rows)?;
+    tracking::advance_state(&bundle.sha256, &catalog::stamp()?, &proof.model.fingerprint(), None)
+}
+
+fn paths(changed: &Sources) -> BTreeSet<&str> {
+    changed.files.iter().map(|source| source.path.as_str()).collect()
+}
+
+/// A routine of a changed file.
+struct Made<'s> {
+    source: &'s Source,
+    line: u32,
+    oid: u32,
+    key: Key,
+}
+
+/// Runs the changed files and brings the proof to what is there then. Gives what leads there from the bundle before.
+fn replace(proof: &mut Proof, changed: &Sources) -> Result<Option<Bodies>, Stop> {
+    Spi::run("SET LOCAL synchronous_commit = off").map_err(spi)?;
     prepare_session()?;
-    let mut made: Vec<(String, u32, u32)> = Vec::new();
-    let mut properties = Vec::new();
+    let before = catalog::stamp()?;
+    // It is the template that the proof speaks of, and nobody has touched it.
+    let state = tracking::state()?.ok_or(Stop::LongWay)?;
+    if state.stamp != before.hash() || state.fingerprint != Some(proof.model.fingerprint()) {
+        return Err(Stop::LongWay);
+    }
+    let made = find(&proof.model, changed)?;
+    let keys: BTreeSet<&Key> = made.iter().map(|routine| &routine.key).collect();
+    let files = paths(changed);
+    // The same functions as before, in the same files: none has come, none has gone.
+    let known: BTreeSet<&Key> =
+        proof.tracked.iter().filter(|row| files.contains(row.path.as_str())).map(|row| &row.key).collect();
+    if keys != known || keys.len() != made.len() {
+        return Err(Stop::LongWay);
+    }
+    let old = read_rows(&made)?;
+    create(&made, changed)?;
+    let new = keep_spelling(&made, &old, read_rows(&made)?)?;
+    // What other objects may rely on: volatility, result, and so on.
+    if old.iter().zip(&new).any(|(old, new)| old.others != new.others) {
+        return Err(Stop::LongWay);
+    }
+    let oids: Vec<(String, u32, u32)> =
+        made.iter().map(|routine| (routine.source.path.clone(), routine.line, routine.oid)).collect();
+    functions::validate(changed, &oids)?;
+    if !before.leads_to(&catalog::stamp()?, routines::sum(&old), routines::sum(&new)) {
+        return Err(Stop::LongWay);
+    }
+    let model = with_definitions(&proof.model, &made, new);
+    let base = std::mem::replace(&mut proof.model, model);
+    for row in &mut proof.tracked {
+        if let Some(source) = changed.files.iter().find(|source| source.path == row.path) {
+            row.checksum.clone_from(&source.checksum);
+        }
+    }
+    for (key, place) in &mut proof.places {
+        if let Some(routine) = made.iter().find(|routine| routine.key == *key) {
+            *place = Place { path: routine.source.path.clone(), line: routine.line };
+        }
+    }
+    Ok(Bodies::between(&state.bundle_sha256, &base, proof, &files))
+}
+
+/// The routines that the changed files replace.
+fn find<'s>(model: &Model, changed: &'s Sources) -> Result<Vec<Made<'s>>, Stop> {
+    let mut made = Vec::new();
     for source in &changed.files {
         for statement in &source.script.statements {
             let Some(oid) = functions::find(source, statement)? else { return Err(Stop::LongWay) };
-            let before = unchanging(oid)?;
-            let after = functions::create(source, statement)?;
-            if after != oid {
-                return Err(Stop::LongWay);
-            }
-            properties.push((oid, before));
-            made.push((source.path.clone(), statement.line, oid));
+            let is_it = |object: &&Object| object.notes.address.is_some_and(|address| address.object == oid);
+            let known = model.of_kind(stonescriptdb_schema::Kind::Routine).find(is_it);
+            let key = known.ok_or(Stop::LongWay)?.key.clone();
+            made.push(Made { source, line: statement.line, oid, key });
         }
     }
-    // What other objects may rely on: volatility, result, and so on.
-    for (oid, before) in properties {
-        if unchanging(oid)? != before {
+    Ok(made)
+}
+
+fn read_rows(made: &[Made<'_>]) -> Result<Vec<Row>, Stop> {
+    let rows = catalog::under_catalog_settings(|| routines::read(made.iter().map(|routine| &routine.key)))?;
+    let rows = rows.ok_or(Stop::LongWay)?;
+    if rows.iter().zip(made).any(|(row, routine)| row.oid != routine.oid) {
+        return Err(Stop::LongWay);
+    }
+    Ok(rows)
+}
+
+fn create(made: &[Made<'_>], changed: &Sources) -> Result<(), Stop> {
+    let statements = changed
+        .files
+        .iter()
+        .flat_map(|source| source.script.statements.iter().map(move |statement| (source, statement)));
+    for ((source, statement), routine) in statements.zip(made) {
+        if functions::create(source, statement)? != routine.oid {
             return Err(Stop::LongWay);
         }
     }
-    functions::validate(changed, &made)?;
-    let model = catalog::read()?;
-    let paths: BTreeSet<&str> = changed.files.iter().map(|source| source.path.as_str()).collect();
-    let key_of = |oid: u32| {
-        let routine = |object: &&stonescriptdb_schema::Object| object.notes.address.is_some_and(|a| a.object == oid);
-        model.of_kind(Kind::Routine).find(routine).map(|object| object.key.clone())
-    };
-    let keys: Vec<(Key, &str, u32)> =
-        made.iter().filter_map(|(path, line, oid)| Some((key_of(*oid)?, path.as_str(), *line))).collect();
-    // The same functions as before, in the same files: none has come, none has gone.
-    let now: BTreeSet<&Key> = keys.iter().map(|(key, ..)| key).collect();
-    let before: BTreeSet<&Key> =
-        proof.tracked.iter().filter(|t| paths.contains(t.path.as_str())).map(|tracked| &tracked.key).collect();
-    if now != before || now.len() != made.len() || !model.keys().eq(proof.model.keys()) {
-        return Err(Stop::LongWay);
-    }
-    let checksum = |path: &str| -> Option<&Source> { changed.files.iter().find(|source| source.path == path) };
-    for Tracked { checksum: known, path, .. } in &mut proof.tracked {
-        if let Some(source) = checksum(path) {
-            known.clone_from(&source.checksum);
-        }
-    }
-    for (key, path, line) in &keys {
-        for (known, place) in &mut proof.places {
-            if known == key {
-                *place = Place { path: (*path).to_owned(), line: *line };
-            }
-        }
-    }
-    proof.model = model;
     Ok(())
 }
 
-/// Everything of a function but its body and its dependencies.
-fn unchanging(oid: u32) -> Result<Option<String>, Failure> {
-    Spi::get_one_with_args::<String>(
-        "SELECT (SELECT pg_catalog.row_to_json(f)::text FROM (
-             SELECT proname, pronamespace, proowner, prolang, procost, prorows, provariadic, prosupport::text, prokind, prosecdef, proleakproof,
-                    proisstrict, proretset, provolatile, proparallel, prorettype, proargtypes::text, proallargtypes, proargmodes, proargnames,
-                    pg_catalog.pg_get_function_arguments(oid) AS arguments, protrftypes, prosqlbody IS NULL AS is_text, proconfig, proacl::text
-             FROM pg_catalog.pg_proc WHERE oid = $1::pg_catalog.oid) f)",
-        &[i64::from(oid).into()],
-    )
-    .map_err(spi)
+/// In a tenant a routine that is new in its spelling only is left as it is. So it is here: the two stay alike to the letter.
+fn keep_spelling(made: &[Made<'_>], old: &[Row], new: Vec<Row>) -> Result<Vec<Row>, Stop> {
+    let respelt: Vec<&Row> = old
+        .iter()
+        .zip(&new)
+        .filter(|(old, new)| {
+            old.definition != new.definition && catalog::is_same_text(&old.definition, &new.definition)
+        })
+        .map(|(old, _)| old)
+        .collect();
+    if respelt.is_empty() {
+        return Ok(new);
+    }
+    catalog::under_catalog_settings(|| respelt.iter().try_for_each(|row| Ok(apply::run_one(&row.definition)?)))?;
+    read_rows(made)
+}
+
+/// The model with new definitions of some routines. All else of these is as it was.
+fn with_definitions(model: &Model, made: &[Made<'_>], rows: Vec<Row>) -> Model {
+    let mut objects: Vec<Object> = model.clone().into();
+    for (routine, row) in made.iter().zip(rows) {
+        if let Some(Object { body: Body::Routine(body), .. }) =
+            objects.iter_mut().find(|object| object.key == routine.key)
+        {
+            body.definition = row.definition;
+        }
+    }
+    objects.into()
 }

@@ -7,8 +7,9 @@ use serde_json::json;
 use stonescriptdb_protocol::{DeployReport, DeployRequest, Failure};
 use stonescriptdb_schema::{Key, Kind};
 
-use super::proof::{Migration, Proof};
-use super::{catalog, spi};
+use super::catalog::{self, Stamp};
+use super::proof::{Migration, Proof, Tracked};
+use super::spi;
 use crate::postgres::quote_identifier;
 
 /// The standalone gateway's tables as it makes them; our columns are added to them, so that a database that it made is taken as it is.
@@ -30,12 +31,13 @@ CREATE TABLE IF NOT EXISTS public._stonescriptdb_gateway_changelog (
     executed_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE IF NOT EXISTS public._stonescriptdb_state (
     single boolean PRIMARY KEY DEFAULT true CHECK (single), bundle_sha256 text NOT NULL, stamp text NOT NULL, declared jsonb NOT NULL,
-    deployment_id uuid, deployed_at timestamptz NOT NULL DEFAULT now());
+    deployment_id uuid, deployed_at timestamptz NOT NULL DEFAULT now(), fingerprint text);
 CREATE TABLE IF NOT EXISTS public._stonescriptdb_pending (
     id bigserial PRIMARY KEY, migration text, checksum text, sql text NOT NULL, object text NOT NULL, done_at timestamptz,
     error text, added_at timestamptz NOT NULL DEFAULT now());
 ALTER TABLE public._stonescriptdb_gateway_functions ADD COLUMN IF NOT EXISTS argument_types text[];
 ALTER TABLE public._stonescriptdb_gateway_changelog ADD COLUMN IF NOT EXISTS deployment_id uuid;
+ALTER TABLE public._stonescriptdb_state ADD COLUMN IF NOT EXISTS fingerprint text;
 COMMENT ON TABLE public._stonescriptdb_gateway_migrations IS 'stonescriptdb: migrations that were applied';
 COMMENT ON TABLE public._stonescriptdb_gateway_types IS 'stonescriptdb: types that were deployed';
 COMMENT ON TABLE public._stonescriptdb_gateway_tables IS 'stonescriptdb: tables that were deployed';
@@ -58,20 +60,29 @@ const NAMES: [&str; 7] = [
 pub(super) struct State {
     pub(super) bundle_sha256: String,
     pub(super) stamp: String,
+    /// Of the catalog that the stamp is of, where it is the bundle's to the letter or was read to the letter.
+    pub(super) fingerprint: Option<String>,
     /// A statement outside the transaction is not done yet.
     pub(super) is_pending: bool,
 }
 
 /// The recorded state; none in a database that has none yet.
 pub(super) fn state() -> Result<Option<State>, Failure> {
-    let there = Spi::get_one::<bool>("SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL");
-    if there.map_err(spi)? != Some(true) {
-        return Ok(None);
-    }
+    let there = Spi::get_two::<bool, bool>(&format!(
+        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL, {HAS_FINGERPRINT}"
+    ));
+    let fingerprint = match there.map_err(spi)? {
+        (Some(true), Some(true)) => "fingerprint",
+        (Some(true), _) => "NULL::text",
+        _ => return Ok(None),
+    };
     Spi::connect(|client| {
         let mut rows = client
             .select(
-                "SELECT bundle_sha256, stamp, EXISTS (SELECT FROM public._stonescriptdb_pending) FROM public._stonescriptdb_state",
+                &format!(
+                    "SELECT bundle_sha256, stamp, EXISTS (SELECT FROM public._stonescriptdb_pending), {fingerprint}
+                     FROM public._stonescriptdb_state"
+                ),
                 Some(1),
                 &[],
             )
@@ -81,19 +92,24 @@ pub(super) fn state() -> Result<Option<State>, Failure> {
             bundle_sha256: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
             stamp: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
             is_pending: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
+            fingerprint: row.get::<String>(4).map_err(spi)?,
         }))
     })
 }
 
+/// A database that an earlier build deployed has no such column.
+const HAS_FINGERPRINT: &str = "EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'fingerprint'
+    AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_state'))";
+
 /// Makes the tables if they are not there.
 pub(super) fn open(call_role: &str) -> Result<(), Failure> {
-    let there = Spi::get_one::<bool>(
-        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL
+    let there = Spi::get_one::<bool>(&format!(
+        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL AND {HAS_FINGERPRINT}
                 AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'deployment_id'
                             AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_changelog'))
                 AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'argument_types'
-                            AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_functions'))",
-    );
+                            AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_functions'))"
+    ));
     if there.map_err(spi)? == Some(true) { Ok(()) } else { make(call_role) }
 }
 
@@ -172,19 +188,7 @@ pub(crate) const ARGUMENT_TYPES: &str = "ARRAY(
 
 /// Brings the rows about routines, tables and types to what the bundle has; inside the deployment's transaction.
 pub(super) fn write_objects(proof: &Proof) -> Result<(), Failure> {
-    let rows: Vec<serde_json::Value> = proof
-        .tracked
-        .iter()
-        .map(|tracked| {
-            json!({
-                "kind": tracked.key.kind.word(), "schema": tracked.key.schema, "name": tracked.key.name,
-                "arguments": tracked.key.arguments, "checksum": tracked.checksum, "path": tracked.path,
-                "shown": tracked.key.name_for_people(), "is_routine": tracked.key.kind == Kind::Routine,
-                "is_table": tracked.key.kind == Kind::Table,
-            })
-        })
-        .collect();
-    let rows = serde_json::Value::from(rows).to_string();
+    let rows = rows(&proof.tracked);
     // With nothing on the search path the types of routines are written as in the keys.
     catalog::under_catalog_settings(|| {
         for sql in [WRITE_FUNCTIONS, FORGET_FUNCTIONS] {
@@ -217,6 +221,25 @@ pub(super) fn write_objects(proof: &Proof) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+/// Brings the rows of some routines to what the bundle has.
+pub(super) fn write_functions(tracked: &[Tracked]) -> Result<(), Failure> {
+    let sql = WRITE_FUNCTIONS.replace("{TRACKED_NAME}", TRACKED_NAME).replace("{ARGUMENT_TYPES}", ARGUMENT_TYPES);
+    let rows = rows(tracked);
+    catalog::under_catalog_settings(|| Spi::run_with_args(&sql, &[rows.into()]).map_err(spi))
+}
+
+fn rows(tracked: &[Tracked]) -> String {
+    let rows = tracked.iter().map(|tracked| {
+        json!({
+            "kind": tracked.key.kind.word(), "schema": tracked.key.schema, "name": tracked.key.name,
+            "arguments": tracked.key.arguments, "checksum": tracked.checksum, "path": tracked.path,
+            "shown": tracked.key.name_for_people(), "is_routine": tracked.key.kind == Kind::Routine,
+            "is_table": tracked.key.kind == Kind::Table,
+        })
+    });
+    serde_json::Value::from_iter(rows).to_string()
 }
 
 const WANTED: &str = "pg_catalog.jsonb_to_recordset($1::text::pg_catalog.jsonb)
@@ -257,22 +280,52 @@ pub(super) fn write_migration(migration: &Migration) -> Result<(), Failure> {
     .map_err(spi)
 }
 
-/// Records the state that the database is in now: the last thing of a deployment's transaction, for the stamp is of what is before it.
+/// Records the state that the database is in now, the last thing of a deployment's transaction: the bundle, what it declares, the stamp of
+/// the catalog, and the catalog's fingerprint where it is known to the letter.
 pub(super) fn write_state(
     bundle_sha256: &str,
     declared: &BTreeSet<Key>,
+    stamp: &Stamp,
+    fingerprint: Option<&str>,
     deployment_id: Option<&str>,
 ) -> Result<(), Failure> {
     let declared = serde_json::to_string(declared).map_err(|error| Failure::internal(error.to_string()))?;
-    let stamp = catalog::stamp()?;
     Spi::run_with_args(
-        "INSERT INTO public._stonescriptdb_state (bundle_sha256, stamp, declared, deployment_id)
-         VALUES ($1, $2, $3::pg_catalog.jsonb, $4::pg_catalog.uuid)
+        "INSERT INTO public._stonescriptdb_state (bundle_sha256, stamp, declared, deployment_id, fingerprint)
+         VALUES ($1, $2, $3::pg_catalog.jsonb, $4::pg_catalog.uuid, $5)
          ON CONFLICT (single) DO UPDATE SET bundle_sha256 = excluded.bundle_sha256, stamp = excluded.stamp, declared = excluded.declared,
-             deployment_id = excluded.deployment_id, deployed_at = pg_catalog.now()",
-        &[bundle_sha256.into(), stamp.into(), declared.into(), deployment_id.into()],
+             deployment_id = excluded.deployment_id, fingerprint = excluded.fingerprint, deployed_at = pg_catalog.now()",
+        &[bundle_sha256.into(), stamp.hash().into(), declared.into(), deployment_id.into(), fingerprint.into()],
     )
     .map_err(spi)
+}
+
+/// As [`write_state`], where the bundle declares what the one before did.
+pub(super) fn advance_state(
+    bundle_sha256: &str,
+    stamp: &Stamp,
+    fingerprint: &str,
+    deployment_id: Option<&str>,
+) -> Result<(), Failure> {
+    Spi::run_with_args(
+        "UPDATE public._stonescriptdb_state SET bundle_sha256 = $1, stamp = $2, fingerprint = $3, deployment_id = $4::pg_catalog.uuid,
+             deployed_at = pg_catalog.now()",
+        &[bundle_sha256.into(), stamp.hash().into(), fingerprint.into(), deployment_id.into()],
+    )
+    .map_err(spi)
+}
+
+/// Whether these migrations are recorded as applied, and so many functions as deployed.
+pub(super) fn is_complete(migrations: &[Migration], functions: u32) -> Result<bool, Failure> {
+    let wanted: Vec<_> = migrations.iter().map(|m| json!({"file_name": m.file_name, "checksum": m.checksum})).collect();
+    let complete = Spi::get_one_with_args::<bool>(
+        "SELECT (SELECT pg_catalog.count(*) FROM public._stonescriptdb_gateway_functions) = $2
+                AND NOT EXISTS (SELECT FROM pg_catalog.jsonb_to_recordset($1::text::pg_catalog.jsonb) AS w(file_name text, checksum text)
+                    WHERE NOT EXISTS (SELECT FROM public._stonescriptdb_gateway_migrations m
+                                      WHERE m.migration_file = w.file_name AND m.checksum = w.checksum))",
+        &[serde_json::Value::from(wanted).to_string().into(), i64::from(functions).into()],
+    );
+    Ok(complete.map_err(spi)? == Some(true))
 }
 
 /// In a copy of a template: what it records as deployed was deployed now, by this deployment.

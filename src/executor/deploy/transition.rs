@@ -1,5 +1,6 @@
 //! From what a database is to what a bundle wants: one transaction, and what must come before and after it.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use pgrx::Spi;
@@ -8,7 +9,7 @@ use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, Pl
 use stonescriptdb_schema::{Key, Kind, Model, ObjectName, Rename, Stage, Step, Wanted, classify, renames, steps};
 
 use super::build::Done;
-use super::migrations::Ahead;
+use super::migrations::{Ahead, wants_more};
 use super::proof::{Migration, Places, Proof, keys_of};
 use super::seeders::{self, Seed, Seeding};
 use super::sources::{Source, Sources};
@@ -41,6 +42,8 @@ struct Transition<'a> {
     early: DeployReport,
     /// New enum values that were committed before the transaction.
     values: Values,
+    /// The catalog that was read last had a routine in another spelling than the bundle's.
+    respelt: Cell<bool>,
 }
 
 /// Carries it out.
@@ -86,6 +89,7 @@ pub(super) fn run(
         ahead: Ahead::Types,
         early,
         values: Values::Unknown,
+        respelt: Cell::new(false),
     };
     let result = loop {
         match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
@@ -133,21 +137,6 @@ pub(super) fn run(
 
 fn has_pending() -> Result<bool, Failure> {
     Ok(tracking::state()?.is_some_and(|state| state.is_pending))
-}
-
-/// A migration that failed because something is not there: undefined column, table, function or object.
-fn wants_more(failure: &Failure) -> bool {
-    failure.code == ErrorCode::MigrationFailed
-        && matches!(failure.sqlstate.as_deref(), Some("42703" | "42P01" | "42883" | "42704"))
-}
-
-impl Stop {
-    fn as_failure(&self) -> Option<&Failure> {
-        match self {
-            Stop::Failed(failure) => Some(failure),
-            Stop::Planned(_) | Stop::First(..) => None,
-        }
-    }
 }
 
 /// The migrations that are to run.
@@ -201,7 +190,7 @@ impl Transition<'_> {
         let last_ones = self.proof.before_untransacted.len();
         let wanted_model = self.proof.within(last_ones.saturating_sub(pending.after.len()));
         let mut declared_before = tracking::declared()?;
-        let present = catalog::without_spelling(catalog::read()?, wanted_model);
+        let present = self.spelt(catalog::read()?, wanted_model);
         let mut before = &present;
         match &self.values {
             Values::Unknown => {
@@ -225,7 +214,7 @@ impl Transition<'_> {
         let present = if report.plan.is_empty() {
             &present
         } else {
-            now = catalog::without_spelling(catalog::read()?, wanted_model);
+            now = self.spelt(catalog::read()?, wanted_model);
             &now
         };
         report.from_fingerprint = before.fingerprint();
@@ -252,7 +241,7 @@ impl Transition<'_> {
             online_bytes: settings::online_table_bytes(),
         };
         let now = self.migrate(present, wanted_model, &pending, report)?;
-        let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
+        let now = now.map_or_else(|| present.clone(), |now| self.spelt(now, wanted_model));
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
         let planned = self.plan(&now, &wanted, &pending);
@@ -276,6 +265,8 @@ impl Transition<'_> {
         self.count(before, wanted_model, &after.steps, report);
         apply::validate(&after.steps, &after.model, &self.places)?;
         afterwards::note(&after.steps, &pending.after, report)?;
+        // Seeders may do anything.
+        let stamp = if self.seeds.is_empty() { None } else { Some(catalog::stamp()?.hash()) };
         let created = |name: &ObjectName| {
             keys_of(name).iter().any(|key| key.kind == Kind::Table && after.model.has(key) && !before.has(key))
         };
@@ -290,9 +281,14 @@ impl Transition<'_> {
         refuse_other_plan(self.request, report)?;
         tracking::write_objects(self.proof)?;
         tracking::write_changelog(self.request, report)?;
+        let now = catalog::stamp()?;
+        let as_read = !self.respelt.get() && stamp.is_none_or(|stamp| stamp == now.hash());
+        let fingerprint = as_read.then(|| after.model.fingerprint());
         tracking::write_state(
             &self.request.bundle_sha256,
             &self.proof.model.declared(),
+            &now,
+            fingerprint.as_deref(),
             Some(&self.request.deployment_id),
         )?;
         report.warnings.extend(validation::undeclared(&after.model, &wanted));
@@ -312,6 +308,7 @@ impl Transition<'_> {
             places: Places::of(self.proof),
             early: DeployReport::default(),
             values: Values::Unknown,
+            respelt: Cell::new(false),
             ..*self
         };
         match locks::with_retries_of(|| transaction(|| rehearsal.run()), Stop::as_failure) {
@@ -344,6 +341,13 @@ impl Transition<'_> {
         report.plan.extend(pending.planned_after());
         report.plan_fingerprint = validation::fingerprint_of(&report.plan);
         refuse_other_plan(self.request, &report)
+    }
+
+    /// The catalog, compared with what is wanted of it.
+    fn spelt(&self, model: Model, wanted: &Model) -> Model {
+        let (model, respelt) = catalog::spelt_as(model, wanted);
+        self.respelt.set(respelt);
+        model
     }
 
     fn pending(&self, pending: Vec<&Migration>) -> Result<Pending<'_>, Failure> {
@@ -424,7 +428,7 @@ impl Transition<'_> {
         let made = others::make_missing(&model, wanted.model, self.proof)?;
         if !made.is_empty() {
             report.plan.extend(made);
-            model = catalog::without_spelling(catalog::read()?, wanted.model);
+            model = self.spelt(catalog::read()?, wanted.model);
             planned = self.plan(&model, wanted, pending);
         }
         for _ in 0..ROUNDS {
@@ -434,7 +438,7 @@ impl Transition<'_> {
             if !within {
                 break;
             }
-            model = catalog::without_spelling(catalog::read()?, wanted.model);
+            model = self.spelt(catalog::read()?, wanted.model);
             let later: BTreeSet<&String> =
                 all.iter().filter(|step| step.stage == Stage::After).map(|step| &step.sql).collect();
             planned =

@@ -122,6 +122,7 @@ impl OneDatabase<'_> {
             archive: (start == Start::Cloned).then(|| self.bundles.archive(place)),
             proof: None,
             seeds: proved.seeds.clone(),
+            bodies: proved.bodies.clone(),
             summary: proved.summary,
             fingerprint: proved.fingerprint.clone(),
             mode: self.mode,
@@ -134,7 +135,7 @@ impl OneDatabase<'_> {
         // Whether there is anything to do is asked first: the proof is large.
         if !self.options.verify && start != Start::Empty {
             let ask = ExecutorRequest::Deploy(request);
-            if let DeployAnswer::Done(report) = broker::request(self.app, &owner, &ask).await? {
+            if let DeployAnswer::Done(report) = self.watched(&owner, &ask).await? {
                 return Ok(*report);
             }
             let ExecutorRequest::Deploy(asked) = ask else { return Err(Failure::internal("a request has changed")) };

@@ -110,6 +110,11 @@ impl<'p> Bundles<'p> {
             }
         }
         let start = if template.is_some() { Start::Cloned } else { Start::Empty };
+        // What proved it may still be attached.
+        let _hold = match &template {
+            Some(template) => Some(self.app.pool.hold(template).await),
+            None => None,
+        };
         let create = ControlRequest::CreateDatabase {
             database: database.to_owned(),
             template,
@@ -159,10 +164,11 @@ impl<'p> Bundles<'p> {
     }
 
     async fn seal(&self, place: usize, database: &str, proved: Proved) -> Result<(), Failure> {
-        let hold = self.app.pool.hold(database).await;
         let seal = ControlRequest::SealTemplate { template: self.key(place), proved: proved.clone() };
         broker::request::<()>(self.app, &control_target(self.app), &ExecutorRequest::Control(seal)).await?;
-        drop(hold);
+        // The executor that proved it has to go before it can be copied; nobody waits for that now.
+        let (app, database) = (self.app.clone(), database.to_owned());
+        tokio::spawn(async move { drop(app.pool.hold(&database).await) });
         if let Some(cell) = self.proofs.get(place) {
             let _ = cell.set(proved.proof.clone());
         }

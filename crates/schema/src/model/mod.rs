@@ -19,7 +19,7 @@ pub use body::{
     Range, Routine, RoutineKind, RowSecurity, Sequence, Statistics, Switch, Table, View, ViewColumn,
 };
 pub use key::{Key, Kind};
-pub use read::ModelError;
+pub use read::{ModelError, routine_definition};
 
 /// A right on an object, as `aclexplode` gives it. The grantor is left out.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

@@ -108,6 +108,14 @@ impl Model {
     }
 }
 
+/// What a model keeps of a routine's `pg_get_functiondef`.
+pub fn routine_definition(text: String) -> String {
+    match settled(&text) {
+        Cow::Owned(settled) => settled,
+        Cow::Borrowed(_) => text,
+    }
+}
+
 /// Brings what has no order of its own into one.
 fn normalise(object: &mut Object) {
     object.grants.sort_unstable();
