@@ -67,8 +67,9 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    /// What leads from the bundle before, in the state of which its model is, to a proved one. `None` if it is more than new bodies.
-    pub(super) fn between(base: &str, before: &Model, proof: &Proof, files: &BTreeSet<&str>) -> Option<Bodies> {
+    /// What leads from the bundle before, whose recorded state and model are given, to a proved one that differs in these files. `None` if
+    /// it is more than new bodies.
+    pub(super) fn between(state: &State, before: &Model, proof: &Proof, files: &BTreeSet<&str>) -> Option<Bodies> {
         let declared_before = before.declared();
         let wanted = Wanted {
             model: &proof.model,
@@ -98,8 +99,8 @@ impl Bodies {
             return None;
         }
         Some(Bodies {
-            base: base.to_owned(),
-            fingerprint: before.fingerprint(),
+            base: state.bundle_sha256.clone(),
+            fingerprint: state.fingerprint.clone()?,
             validation: validation::of(&changes),
             tracked: proof.tracked.iter().filter(|row| files.contains(row.path.as_str())).cloned().collect(),
             migrations: proof.migrations.clone(),
@@ -136,12 +137,12 @@ pub(super) fn run(
     seeds: &[Seed],
     state: &State,
 ) -> Result<DeployReport, Stop> {
+    if state.bundle_sha256 != bodies.base || state.fingerprint.as_ref() != Some(&bodies.fingerprint) {
+        return Err(Stop::LongWay);
+    }
     let before = catalog::stamp()?;
-    let is_base = state.bundle_sha256 == bodies.base
-        && state.fingerprint.as_ref() == Some(&bodies.fingerprint)
-        && state.stamp == before.hash();
     let seeding = Seeding { request, seeds, created: &|_| false, bundle: None };
-    if !is_base
+    if state.stamp != before.hash()
         || !tracking::is_complete(&bodies.migrations, request.summary.functions)?
         || seeders::would_run(&seeding)?
     {

@@ -28,14 +28,14 @@ pub(crate) fn run(request: &ProveRequest) -> Result<Proved, Failure> {
     let sources = memory.enter(|| Sources::read(&bundle))?;
     let (proof, clonable) = build_from_nothing(&sources, &bundle, &request.call_role, &memory)?;
     let seeds = seeders::learn(&sources)?;
+    let fingerprint = proof.model.fingerprint();
     transaction(|| {
         tracking::write_objects(&proof)?;
         proof.migrations.iter().try_for_each(tracking::write_migration)?;
-        let fingerprint = proof.model.fingerprint();
         tracking::write_state(&bundle.sha256, &proof.model.declared(), &catalog::stamp()?, Some(&fingerprint), None)
     })?;
     let plain = is_plain(&sources);
-    Ok(Proved { clonable, plain, ..proved(&proof, seeders::to_json(&seeds)?)? })
+    Ok(Proved { clonable, plain, ..proved(&proof, fingerprint, &seeds)? })
 }
 
 /// Builds a bundle in the connected, empty database, but for its seeders; gives the proof, and whether a copy of the database is as good as
@@ -114,13 +114,13 @@ fn run_outside(sources: &Sources, source: &Source, memory: &LastingMemory) -> Re
     Ok(())
 }
 
-/// What is kept of a proof, clonable and plain.
-pub(super) fn proved(proof: &Proof, seeds: String) -> Result<Proved, Failure> {
+/// What is kept of a proof whose model has this fingerprint, of a bundle that is clonable and plain.
+pub(super) fn proved(proof: &Proof, fingerprint: String, seeds: &[seeders::Seed]) -> Result<Proved, Failure> {
     Ok(Proved {
         proof: proof.to_json()?,
-        seeds,
+        seeds: seeders::to_json(seeds)?,
         summary: proof.summary(),
-        fingerprint: proof.model.fingerprint(),
+        fingerprint,
         clonable: true,
         plain: true,
         bodies: None,

@@ -44,31 +44,32 @@ fn read(bundle: &Bundle, changed: &[String]) -> Result<Sources, Failure> {
 
 fn reprove(bundle: &Bundle, proof: &mut Proof, changed: &Sources, memory: &LastingMemory) -> Result<Proved, Stop> {
     let has_seeders = bundle.has(FileKind::Seeder);
-    let bodies = transaction(|| {
+    let (bodies, fingerprint) = transaction(|| {
         let bodies = replace(proof, changed)?;
+        let fingerprint = proof.model.fingerprint();
         if !has_seeders {
-            record(bundle, proof, changed)?;
+            record(bundle, proof, changed, &fingerprint)?;
         }
-        Ok::<_, Stop>(bodies)
+        Ok::<_, Stop>((bodies, fingerprint))
     })?;
     let mut seeds = Vec::new();
     if has_seeders {
         // They may call what is new.
         let seeding = memory.enter(|| Sources::read_kinds(bundle, &[FileKind::Seeder, FileKind::Table]))?;
         seeds = seeders::learn(&seeding)?;
-        transaction(|| record(bundle, proof, changed))?;
+        transaction(|| record(bundle, proof, changed, &fingerprint))?;
     }
     let bodies = bodies.map(|bodies| bodies.to_json()).transpose()?;
-    Ok(Proved { bodies, ..prove::proved(proof, seeders::to_json(&seeds)?)? })
+    Ok(Proved { bodies, ..prove::proved(proof, fingerprint, &seeds)? })
 }
 
 /// Writes what the template is now. When it is sealed the log is written, and with that this is on disk too.
-fn record(bundle: &Bundle, proof: &Proof, changed: &Sources) -> Result<(), Failure> {
+fn record(bundle: &Bundle, proof: &Proof, changed: &Sources, fingerprint: &str) -> Result<(), Failure> {
     Spi::run("SET LOCAL synchronous_commit = off").map_err(spi)?;
     let files = paths(changed);
     let rows: Vec<Tracked> = proof.tracked.iter().filter(|row| files.contains(row.path.as_str())).cloned().collect();
     tracking::write_functions(&rows)?;
-    tracking::advance_state(&bundle.sha256, &catalog::stamp()?, &proof.model.fingerprint(), None)
+    tracking::advance_state(&bundle.sha256, &catalog::stamp()?, fingerprint, None)
 }
 
 fn paths(changed: &Sources) -> BTreeSet<&str> {
@@ -127,7 +128,7 @@ fn replace(proof: &mut Proof, changed: &Sources) -> Result<Option<Bodies>, Stop>
             *place = Place { path: routine.source.path.clone(), line: routine.line };
         }
     }
-    Ok(Bodies::between(&state.bundle_sha256, &base, proof, &files))
+    Ok(Bodies::between(&state, &base, proof, &files))
 }
 
 /// The routines that the changed files replace.
