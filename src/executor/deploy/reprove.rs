@@ -116,8 +116,12 @@ fn replace(proof: &mut Proof, changed: &Sources) -> Result<Option<Bodies>, Stop>
     if !before.leads_to(&catalog::stamp()?, routines::sum(&old), routines::sum(&new)) {
         return Err(Stop::LongWay);
     }
-    let model = with_definitions(&proof.model, &made, new);
+    let definitions: Vec<(&Key, &Row)> = made.iter().map(|routine| &routine.key).zip(&new).collect();
+    let model = with_definitions(&proof.model, &definitions);
     let base = std::mem::replace(&mut proof.model, model);
+    for model in &mut proof.before_untransacted {
+        *model = with_definitions(model, &definitions);
+    }
     for row in &mut proof.tracked {
         if let Some(source) = changed.files.iter().find(|source| source.path == row.path) {
             row.checksum.clone_from(&source.checksum);
@@ -186,13 +190,12 @@ fn keep_spelling(made: &[Made<'_>], old: &[Row], new: Vec<Row>) -> Result<Vec<Ro
 }
 
 /// The model with new definitions of some routines. All else of these is as it was.
-fn with_definitions(model: &Model, made: &[Made<'_>], rows: Vec<Row>) -> Model {
+fn with_definitions(model: &Model, definitions: &[(&Key, &Row)]) -> Model {
     let mut objects: Vec<Object> = model.clone().into();
-    for (routine, row) in made.iter().zip(rows) {
-        if let Some(Object { body: Body::Routine(body), .. }) =
-            objects.iter_mut().find(|object| object.key == routine.key)
-        {
-            body.definition = row.definition;
+    for (key, row) in definitions {
+        let found = objects.iter_mut().find(|object| object.key == **key);
+        if let Some(Object { body: Body::Routine(body), .. }) = found {
+            body.definition.clone_from(&row.definition);
         }
     }
     objects.into()

@@ -155,6 +155,23 @@ fn something_else_beside_a_body_goes_the_long_way() {
 }
 
 #[test]
+fn a_database_that_is_behind_a_migration_without_a_transaction() {
+    let cluster = shared();
+    let platform = two(&cluster, "behind");
+    let index =
+        "-- stonescriptdb: no-transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS by_name ON products (name);\n";
+    let with_index = |files: Files| files.file("migrations/002_index.pssql", index);
+    migrate(&cluster, &platform, "a", &with_index(shop()), &[]).ok();
+    assert_short(&cluster, &migrate(&cluster, &platform, "a", &with_index(next()), &[]).ok());
+    let answer = migrate(&cluster, &platform, "main", &with_index(next()), &[]).ok().field("status", "completed");
+    assert_long(&cluster, &answer);
+    for tenant in ["main", "a"] {
+        assert_eq!(platform.call_tenant(tenant, "count_customers", json!([])).value(), 10, "{tenant}");
+        assert_exact(&cluster, &platform, tenant, &with_index(next()));
+    }
+}
+
+#[test]
 fn what_a_dbas_event_trigger_does_is_seen() {
     let cluster = shared();
     let platform = two(&cluster, "event");

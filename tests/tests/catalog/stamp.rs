@@ -129,7 +129,8 @@ fn nothing_else_changes_it() {
     let mut client = crate::database_of_all_kinds(&cluster, "d");
     done(client.batch_execute("REFRESH MATERIALIZED VIEW counted"));
     let stamp = read_stamp(&mut client);
-    assert_eq!(stamp.len(), 64);
+    let routines: Vec<&str> = stamp.lines().filter(|line| line.starts_with("pg_proc ")).collect();
+    assert!(matches!(routines.as_slice(), [line] if line.split(' ').count() == 3), "a line for each part: {stamp}");
     let fingerprint = read_model(&mut client).fingerprint();
     for statement in [
         "SELECT 1",
