@@ -195,15 +195,14 @@ pub(super) fn settle(
     report: &mut DeployReport,
 ) -> Result<(), Failure> {
     transaction(|| {
-        let (present, respelt) = catalog::spelt_as(catalog::read()?, &proof.model);
+        let present = catalog::without_spelling(catalog::read()?, &proof.model);
         let open = super::deviations(&present, &proof.model, &Default::default());
         if open.is_empty() {
-            let fingerprint = (!respelt).then(|| present.fingerprint());
             return tracking::write_state(
                 bundle_sha256,
                 &proof.model.declared(),
                 &catalog::stamp()?,
-                fingerprint.as_deref(),
+                Some(&present.fingerprint()),
                 Some(deployment_id),
             );
         }

@@ -1,19 +1,20 @@
 //! A bundle that differs from the one before in the bodies of functions only: what is to be done in a tenant is known from the proof.
 //!
-//! A database that is, to the letter, in the state of the bundle before needs neither archive nor proof, and its catalog is not read. That
-//! it is in that state the recorded fingerprint says, and the stamp, that nobody has touched it since. That nothing but these functions
+//! A database that is exactly in the state of the bundle before needs neither archive nor proof, and its catalog is not read. That it is
+//! in that state the recorded fingerprint says, and the stamp, that nobody has touched it since. That nothing but these functions
 //! has changed afterwards is seen from the two stamps. Everything that is otherwise is left to the long way.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Validation};
-use stonescriptdb_schema::{Key, Kind, Model, Safety, Stage, Step, Wanted, classify, steps};
+use stonescriptdb_schema::{Body, Key, Kind, Model, Safety, Stage, Step, Wanted, classify, steps};
 
 use super::proof::{Migration, Place, Places, Proof, Tracked};
+use super::routines::{self, Row};
 use super::seeders::{self, Seed, Seeding};
 use super::tracking::{self, State};
-use super::{apply, catalog, check_deferred, counted, only, refuse_other_plan, routines, validation};
+use super::{apply, catalog, check_deferred, counted, only, refuse_other_plan, validation};
 use crate::postgres::PgError;
 use crate::settings;
 
@@ -56,8 +57,8 @@ pub(super) struct Bodies {
     steps: Vec<Step>,
     /// The routines that it replaces, and where they are defined.
     routines: Vec<(Key, Place)>,
-    /// Their definitions afterwards, in the same order.
-    definitions: Vec<String>,
+    /// SHA-256 of the definition of each, before and after.
+    definitions: Vec<(String, String)>,
     /// How the plan is classified in answers.
     validation: Validation,
     /// Rows of the tracking tables that are different: those of the files that have changed.
@@ -88,12 +89,9 @@ impl Bodies {
         let places = Places::of(proof);
         let routines: Vec<(Key, Place)> =
             replaced.iter().filter_map(|key| Some(((*key).clone(), places.find(key)?.clone()))).collect();
-        let definitions: Vec<String> = replaced
+        let definitions: Vec<(String, String)> = replaced
             .iter()
-            .filter_map(|key| match &proof.model.get(key)?.body {
-                stonescriptdb_schema::Body::Routine(routine) => Some(routine.definition.clone()),
-                _ => None,
-            })
+            .filter_map(|key| Some((definition_of(before, key)?, definition_of(&proof.model, key)?)))
             .collect();
         if routines.len() != replaced.len() || definitions.len() != replaced.len() {
             return None;
@@ -125,6 +123,23 @@ impl Bodies {
     fn keys(&self) -> impl Iterator<Item = &Key> {
         self.routines.iter().map(|(key, _)| key)
     }
+
+    /// The routines as they are in the database.
+    fn read(&self) -> Result<Vec<Row>, Stop> {
+        catalog::under_catalog_settings(|| routines::read(self.keys()))?.ok_or(Stop::LongWay)
+    }
+}
+
+fn definition_of(model: &Model, key: &Key) -> Option<String> {
+    match &model.get(key)?.body {
+        Body::Routine(routine) => Some(hash(&routine.definition)),
+        _ => None,
+    }
+}
+
+fn hash(text: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Replaces the bodies, inside the deployment's transaction, if the database is in the state for which that is all.
@@ -148,6 +163,11 @@ pub(super) fn run(
     {
         return Err(Stop::LongWay);
     }
+    let old = bodies.read()?;
+    // What is spelt otherwise made another fingerprint.
+    if !old.iter().zip(&bodies.definitions).all(|(row, (before, _))| hash(&row.definition) == *before) {
+        return Err(Stop::LongWay);
+    }
     let mut report = counted(request);
     report.short = true;
     report.from_fingerprint.clone_from(&bodies.fingerprint);
@@ -161,11 +181,11 @@ pub(super) fn run(
     refuse_other_plan(request, &report)?;
     // The record of the deployment is written after this, in the same log: with that this is on disk too.
     pgrx::Spi::run("SET LOCAL synchronous_commit = off").map_err(super::spi)?;
-    let after = replace(bodies, &mut report)?;
+    let new = replace(bodies, &old, &mut report)?;
     let ran = seeders::run(&seeding, &mut report)?;
     check_deferred(ErrorCode::MigrationFailed, only(&ran))?;
     let stamp = catalog::stamp()?;
-    if !before.leads_to(&stamp, after.sum_before, after.sum_after) {
+    if !before.leads_to(&stamp, routines::sum(&old), routines::sum(&new)) {
         return Err(Stop::LongWay);
     }
     report.verification.passed = true;
@@ -175,27 +195,16 @@ pub(super) fn run(
     Ok(report)
 }
 
-/// What the rows of the routines add to the stamp.
-struct Replaced {
-    sum_before: i128,
-    sum_after: i128,
-}
-
-/// Runs the plan and has the new bodies checked.
-fn replace(bodies: &Bodies, report: &mut DeployReport) -> Result<Replaced, Stop> {
+/// Runs the plan and has the new bodies checked; gives the routines as they are then.
+fn replace(bodies: &Bodies, old: &[Row], report: &mut DeployReport) -> Result<Vec<Row>, Stop> {
     let places = Places::at(&bodies.routines);
-    let replaced = catalog::under_catalog_settings(|| {
-        let Some(before) = routines::read(bodies.keys())? else { return Ok(None) };
-        report.plan = apply::run(&bodies.steps, &places)?;
-        let Some(after) = routines::read(bodies.keys())? else { return Ok(None) };
-        let pairs = before.iter().zip(&after).zip(&bodies.definitions);
-        let as_wanted = |((before, after), wanted): ((&routines::Row, &routines::Row), &String)| {
-            before.others == after.others && after.definition == *wanted
-        };
-        Ok(pairs.into_iter().all(as_wanted).then_some((before, after)))
-    })?;
-    let Some((before, after)) = replaced else { return Err(Stop::LongWay) };
-    let oids: Vec<(&Key, u32)> = bodies.keys().zip(after.iter().map(|row| row.oid)).collect();
+    report.plan = apply::run(&bodies.steps, &places)?;
+    let new = bodies.read()?;
+    let mut pairs = old.iter().zip(&new).zip(&bodies.definitions);
+    if !pairs.all(|((old, new), (_, after))| hash(&new.definition) == *after && old.others == new.others) {
+        return Err(Stop::LongWay);
+    }
+    let oids: Vec<(&Key, u32)> = bodies.keys().zip(new.iter().map(|row| row.oid)).collect();
     apply::validate_at(&oids, &places)?;
-    Ok(Replaced { sum_before: routines::sum(&before), sum_after: routines::sum(&after) })
+    Ok(new)
 }

@@ -99,11 +99,6 @@ fn kept_query(query: &'static str) -> Result<String, Failure> {
 /// `present` with every routine that differs from the wanted one in white space, comments, the case of keywords or line ends only taken
 /// as the wanted one: such a difference is none.
 pub(super) fn without_spelling(present: Model, wanted: &Model) -> Model {
-    spelt_as(present, wanted).0
-}
-
-/// As [`without_spelling`], and whether anything was spelt otherwise.
-pub(super) fn spelt_as(present: Model, wanted: &Model) -> (Model, bool) {
     let mut respelt: BTreeMap<Key, Routine> = BTreeMap::new();
     for object in present.iter() {
         if let (Body::Routine(is), Some(Body::Routine(shall))) =
@@ -115,7 +110,7 @@ pub(super) fn spelt_as(present: Model, wanted: &Model) -> (Model, bool) {
         }
     }
     if respelt.is_empty() {
-        return (present, false);
+        return present;
     }
     let mut objects: Vec<_> = present.into();
     for object in &mut objects {
@@ -123,7 +118,7 @@ pub(super) fn spelt_as(present: Model, wanted: &Model) -> (Model, bool) {
             object.body = Body::Routine(routine);
         }
     }
-    (objects.into(), true)
+    objects.into()
 }
 
 /// Whether two texts differ in white space, comments, the case of keywords or line ends at most.

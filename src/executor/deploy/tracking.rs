@@ -60,7 +60,7 @@ const NAMES: [&str; 7] = [
 pub(super) struct State {
     pub(super) bundle_sha256: String,
     pub(super) stamp: String,
-    /// Of the catalog that the stamp is of, where it is the bundle's to the letter or was read to the letter.
+    /// Of the catalog that the stamp is of, but for the spelling of routines; none if that is not known.
     pub(super) fingerprint: Option<String>,
     /// A statement outside the transaction is not done yet.
     pub(super) is_pending: bool,
@@ -281,7 +281,7 @@ pub(super) fn write_migration(migration: &Migration) -> Result<(), Failure> {
 }
 
 /// Records the state that the database is in now, the last thing of a deployment's transaction: the bundle, what it declares, the stamp of
-/// the catalog, and the catalog's fingerprint where it is known to the letter.
+/// the catalog, and the catalog's fingerprint where it is known.
 pub(super) fn write_state(
     bundle_sha256: &str,
     declared: &BTreeSet<Key>,

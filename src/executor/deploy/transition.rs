@@ -1,6 +1,5 @@
 //! From what a database is to what a bundle wants: one transaction, and what must come before and after it.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use pgrx::Spi;
@@ -42,8 +41,6 @@ struct Transition<'a> {
     early: DeployReport,
     /// New enum values that were committed before the transaction.
     values: Values,
-    /// The catalog that was read last had a routine in another spelling than the bundle's.
-    respelt: Cell<bool>,
 }
 
 /// Carries it out.
@@ -89,7 +86,6 @@ pub(super) fn run(
         ahead: Ahead::Types,
         early,
         values: Values::Unknown,
-        respelt: Cell::new(false),
     };
     let result = loop {
         match locks::with_retries_of(|| transaction(|| transition.run()), Stop::as_failure) {
@@ -190,7 +186,7 @@ impl Transition<'_> {
         let last_ones = self.proof.before_untransacted.len();
         let wanted_model = self.proof.within(last_ones.saturating_sub(pending.after.len()));
         let mut declared_before = tracking::declared()?;
-        let present = self.spelt(catalog::read()?, wanted_model);
+        let present = catalog::without_spelling(catalog::read()?, wanted_model);
         let mut before = &present;
         match &self.values {
             Values::Unknown => {
@@ -214,7 +210,7 @@ impl Transition<'_> {
         let present = if report.plan.is_empty() {
             &present
         } else {
-            now = self.spelt(catalog::read()?, wanted_model);
+            now = catalog::without_spelling(catalog::read()?, wanted_model);
             &now
         };
         report.from_fingerprint = before.fingerprint();
@@ -241,7 +237,7 @@ impl Transition<'_> {
             online_bytes: settings::online_table_bytes(),
         };
         let now = self.migrate(present, wanted_model, &pending, report)?;
-        let now = now.map_or_else(|| present.clone(), |now| self.spelt(now, wanted_model));
+        let now = now.map_or_else(|| present.clone(), |now| catalog::without_spelling(now, wanted_model));
         let changes = classify(before, &now, &wanted);
         report.validation = validation::of(&changes);
         let planned = self.plan(&now, &wanted, &pending);
@@ -282,7 +278,7 @@ impl Transition<'_> {
         tracking::write_objects(self.proof)?;
         tracking::write_changelog(self.request, report)?;
         let now = catalog::stamp()?;
-        let as_read = !self.respelt.get() && stamp.is_none_or(|stamp| stamp == now.hash());
+        let as_read = stamp.is_none_or(|stamp| stamp == now.hash());
         let fingerprint = as_read.then(|| after.model.fingerprint());
         tracking::write_state(
             &self.request.bundle_sha256,
@@ -308,7 +304,6 @@ impl Transition<'_> {
             places: Places::of(self.proof),
             early: DeployReport::default(),
             values: Values::Unknown,
-            respelt: Cell::new(false),
             ..*self
         };
         match locks::with_retries_of(|| transaction(|| rehearsal.run()), Stop::as_failure) {
@@ -341,13 +336,6 @@ impl Transition<'_> {
         report.plan.extend(pending.planned_after());
         report.plan_fingerprint = validation::fingerprint_of(&report.plan);
         refuse_other_plan(self.request, &report)
-    }
-
-    /// The catalog, compared with what is wanted of it.
-    fn spelt(&self, model: Model, wanted: &Model) -> Model {
-        let (model, respelt) = catalog::spelt_as(model, wanted);
-        self.respelt.set(respelt);
-        model
     }
 
     fn pending(&self, pending: Vec<&Migration>) -> Result<Pending<'_>, Failure> {
@@ -428,7 +416,7 @@ impl Transition<'_> {
         let made = others::make_missing(&model, wanted.model, self.proof)?;
         if !made.is_empty() {
             report.plan.extend(made);
-            model = self.spelt(catalog::read()?, wanted.model);
+            model = catalog::without_spelling(catalog::read()?, wanted.model);
             planned = self.plan(&model, wanted, pending);
         }
         for _ in 0..ROUNDS {
@@ -438,7 +426,7 @@ impl Transition<'_> {
             if !within {
                 break;
             }
-            model = self.spelt(catalog::read()?, wanted.model);
+            model = catalog::without_spelling(catalog::read()?, wanted.model);
             let later: BTreeSet<&String> =
                 all.iter().filter(|step| step.stage == Stage::After).map(|step| &step.sql).collect();
             planned =

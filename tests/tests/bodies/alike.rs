@@ -158,6 +158,36 @@ fn another_spelling_is_no_change() {
 }
 
 #[test]
+fn a_routine_that_is_spelt_otherwise_in_the_tenant() {
+    let cluster = shared();
+    let platform = two(&cluster, "other");
+    // Built from nothing, for there is more: the proof has the new spelling, the tenants keep the old one.
+    let grown = shop()
+        .edit("functions/add_customer.pssql", "INSERT INTO", "insert\n into")
+        .file("tables/more.pssql", "CREATE TABLE more (id int);\n");
+    for tenant in ["main", "a"] {
+        assert_long(&cluster, &migrate(&cluster, &platform, tenant, &grown, &[]).ok().field("functions_updated", 0));
+    }
+    forget(&cluster, &platform, "a");
+    // It is left alone, then changed, then changed again.
+    let first = grown.clone().edit("functions/count_customers.pssql", "count(*)", "count(*) + 3");
+    let second = first.clone().edit("functions/add_customer.pssql", "(p_name)", "(p_name || '!')");
+    let third = second.clone().edit("functions/add_customer.pssql", "'!'", "'?'");
+    for (files, is_short) in [(&first, true), (&second, false), (&third, true)] {
+        let dry = ["main", "a"].map(|tenant| migrate(&cluster, &platform, tenant, files, &[("dry_run", "true")]).ok());
+        let done = ["main", "a"].map(|tenant| migrate(&cluster, &platform, tenant, files, &[]).ok());
+        for pair in [&dry, &done] {
+            assert_eq!(by_short_way(&cluster, &pair[0]) == 1, is_short, "{}", pair[0]);
+            assert_long(&cluster, &pair[1]);
+            assert_eq!(told(&pair[0]), told(&pair[1]));
+        }
+        assert_eq!(tracked(&cluster, &platform, "main"), tracked(&cluster, &platform, "a"));
+        assert_exact(&cluster, &platform, "main", files);
+        forget(&cluster, &platform, "a");
+    }
+}
+
+#[test]
 fn rows_of_seeders_are_looked_for() {
     let cluster = shared();
     let platform = two(&cluster, "seeds");
