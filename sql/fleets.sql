@@ -2,7 +2,7 @@
 
 CREATE FUNCTION deployment_counts(deployment uuid, OUT total integer, OUT succeeded integer, OUT unchanged integer, OUT failed integer,
                                   OUT skipped integer, OUT warned integer)
-    LANGUAGE sql STABLE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
     AS $$ SELECT count(*), count(*) FILTER (WHERE x.state IN ('completed', 'completed_with_warnings')),
                  count(*) FILTER (WHERE x.state IN ('unchanged', 'superseded')), count(*) FILTER (WHERE x.state = 'failed'),
                  count(*) FILTER (WHERE x.state = 'skipped'), count(*) FILTER (WHERE x.state = 'completed_with_warnings')

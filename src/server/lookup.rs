@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, is_main, sanitise};
+use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, is_main, is_uuid, sanitise};
 
 use subtle::ConstantTimeEq;
 
@@ -261,7 +261,8 @@ impl Schema {
         if let Some(found) = self.tenants.get(tenant) {
             return Some(found);
         }
-        self.tenants.get(sanitise(tenant).as_str()).filter(|found| found.written.as_deref() == Some(tenant))
+        let found = self.tenants.get(sanitise(tenant).as_str());
+        found.filter(|found| found.written.as_deref() == Some(tenant) || is_uuid(tenant))
     }
 }
 

@@ -28,6 +28,6 @@ pub use failure::{ErrorCode, Failure};
 pub use fleet::{Counts, DatabaseOutcome, Finish, FleetOptions, Outcome, Progress, Selection};
 pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};
 pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
-pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, sanitise, stored_database_name};
+pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
 pub use tenants::{Listing, TenantName, TenantVerb, TenantWork};

@@ -57,6 +57,15 @@ pub fn is_main(tenant: Option<&str>) -> bool {
     matches!(tenant, None | Some("" | "null" | MAIN_TENANT))
 }
 
+/// Whether a name is a UUID, with `_` for `-` too: clients write the ids of databases in both ways and mean the same one.
+pub fn is_uuid(name: &str) -> bool {
+    name.len() == 36
+        && name.bytes().enumerate().all(|(place, byte)| match place {
+            8 | 13 | 18 | 23 => matches!(byte, b'-' | b'_'),
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// The database of a platform's tenant, from sanitised names: `shop_main`, `shop_acme`.
 ///
 /// # Errors
@@ -105,6 +114,14 @@ mod tests {
         }
         assert!(!is_main(Some("Main")));
         assert!(!is_main(Some("acme")));
+    }
+
+    #[test]
+    fn uuids_are_told_by_their_shape() {
+        assert!(is_uuid("3f2504e0-4f89-41d3-9a0c-0305e82c3301"));
+        assert!(is_uuid("3F2504E0_4f89_41d3_9a0c_0305e82c3301"));
+        assert!(!is_uuid("3f2504e0.4f89.41d3.9a0c.0305e82c3301"));
+        assert!(!is_uuid("acme"));
     }
 
     #[test]

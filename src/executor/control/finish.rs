@@ -53,8 +53,8 @@ pub(super) fn run(finish: &Finish) -> Result<Counts, Failure> {
     })
 }
 
-/// The bundles that were deployed or stored, and the newest of them as its schema's: a stored schema gets its bundle by an upload, the
-/// platform's own by a deployment.
+/// The bundles that were deployed or stored, and the newest of them as its schema's: by an upload, or by a
+/// deployment of a bundle that came with it.
 fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
     execute(
         "UPDATE stonescriptdb.bundle b SET deployed_at = clock_timestamp() FROM stonescriptdb.deployment d
@@ -69,7 +69,7 @@ fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
                 "SELECT d.platform, d.schema_name, coalesce(x.bundle_sha256, d.bundle_sha256) FROM stonescriptdb.deployment d
                  LEFT JOIN stonescriptdb.deployment_database x ON x.deployment_id = d.id AND x.bundle_sha256 IS NOT NULL
                       AND x.state IN ('completed', 'completed_with_warnings', 'unchanged')
-                 WHERE d.id = $1::uuid AND (d.kind = 'schema' OR d.schema_name = '' AND x.bundle_sha256 IS NOT NULL)
+                 WHERE d.id = $1::uuid AND (d.kind = 'schema' OR x.bundle_sha256 IS NOT NULL AND (d.options ->> 'sent')::boolean)
                  ORDER BY x.position LIMIT 1",
                 Some(1),
                 &[deployment_id.into()],

@@ -2,7 +2,7 @@
 
 use stonescriptdb_protocol::{
     DeployMode, Deployment, ErrorCode, Failure, MAIN_TENANT, MissingRows, NameError, Named, Prepared, PreparedDatabase,
-    Selection, Settled, database_name, is_main, stored_database_name,
+    Selection, Settled, database_name, is_main, is_uuid, stored_database_name,
 };
 
 use super::bundles::{Chosen, Sent};
@@ -284,7 +284,7 @@ fn one(
     let known = registry::databases(&platform.name, &schema.name, Some(&tenant.key))?.pop();
     if let Some(known) = known {
         // An id that was sent sanitised finds the one that is meant; two that are written differently are not one.
-        if known.tenant.written != tenant.written && tenant.key != tenant.written {
+        if known.tenant.written != tenant.written && tenant.key != tenant.written && !is_uuid(&tenant.written) {
             return Err(registry::collision(format!(
                 "the tenants \"{}\" and \"{}\" would both be \"{database}\"",
                 known.tenant.written, tenant.written

@@ -16,6 +16,9 @@ use crate::postgres::transaction;
 pub(super) struct Options {
     pub(super) deploy: DeployOptions,
     pub(super) fleet: FleetOptions,
+    /// Its bundle came with it, and is not the one that its schema had.
+    #[serde(default)]
+    sent: bool,
 }
 
 /// Writes the rows of a deployment that begins.
@@ -95,7 +98,8 @@ fn deployment(
         Selection::Tenant(tenant) => tenant.as_deref(),
         _ => None,
     };
-    let options = Options { deploy: request.options.clone(), fleet: request.fleet.clone() };
+    let sent = request.archive.is_some();
+    let options = Options { deploy: request.options.clone(), fleet: request.fleet.clone(), sent };
     let options = serde_json::to_string(&options).map_err(|error| Failure::internal(error.to_string()))?;
     execute(
         "INSERT INTO stonescriptdb.deployment

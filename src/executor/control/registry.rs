@@ -148,18 +148,16 @@ pub(super) fn set_schema(platform: &str, schema: &str, sha256: &str) -> Result<(
 
 /// No row of the registry has the name, but for that of one database.
 fn require_unclaimed(database: &str, but_for: Option<&str>) -> Result<(), Failure> {
-    let owner = Spi::get_one_with_args::<String>(
-        "SELECT (SELECT platform || CASE schema_name WHEN '' THEN '' ELSE ', schema ' || schema_name END || ', tenant ' || tenant_id
-                 FROM stonescriptdb.database d
-                 WHERE (name = $1 OR datid = (SELECT oid FROM pg_database WHERE datname = $1))
-                   AND ($2 IS NULL OR datid IS DISTINCT FROM (SELECT oid FROM pg_database WHERE datname = $2)) LIMIT 1)",
+    let taken = Spi::get_one_with_args::<bool>(
+        "SELECT EXISTS (SELECT FROM stonescriptdb.database d
+                        WHERE (name = $1 OR datid = (SELECT oid FROM pg_database WHERE datname = $1))
+                          AND ($2 IS NULL OR datid IS DISTINCT FROM (SELECT oid FROM pg_database WHERE datname = $2)))",
         &[database.into(), but_for.into()],
     )
     .map_err(spi)?;
-    if let Some(owner) = owner {
-        return Err(
-            collision(format!("the database \"{database}\" is that of the platform {owner}")).database(database)
-        );
+    if taken == Some(true) {
+        // Whose it is may not be for whoever asks to know.
+        return Err(collision(format!("the database \"{database}\" is another tenant's")).database(database));
     }
     Ok(())
 }
