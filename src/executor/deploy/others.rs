@@ -1,10 +1,8 @@
 //! Objects that the model knows by name only: operators, casts, collations, text search objects and the like. There is no definition of
 //! them to compare or to write, so the bundle's own statements make them, and PostgreSQL's own identity drops them.
 
-use std::collections::BTreeSet;
-
 use stonescriptdb_protocol::{ErrorCode, Failure, PlannedStep};
-use stonescriptdb_schema::{Key, Kind, Model, Safety, Stage, Step, Wanted};
+use stonescriptdb_schema::{Key, Kind, Model, Safety, Stage, Step};
 
 use super::proof::{Proof, Statement};
 use super::{apply, run_statement, sources};
@@ -56,24 +54,4 @@ fn planned(statement: &Statement) -> PlannedStep {
 
 fn is_there(sqlstate: &str) -> bool {
     matches!(sqlstate, "42710" | "42723" | "42P07")
-}
-
-/// Drops those that the bundle before declared and this one does not have.
-pub(super) fn superfluous(present: &Model, wanted: &Wanted<'_>) -> Vec<Step> {
-    let gone: BTreeSet<&Key> = present
-        .of_kind(Kind::Other)
-        .map(|object| &object.key)
-        .filter(|key| wanted.declared_before.contains(*key) && !wanted.model.has(key))
-        .collect();
-    gone.into_iter()
-        .map(|key| Step {
-            // Both are pg_identify_object's words, which DROP understands.
-            sql: format!("DROP {} {}", key.arguments.to_uppercase(), key.name),
-            object: key.clone(),
-            safety: Safety::Safe,
-            hazards: Vec::new(),
-            stage: Stage::Within,
-            at_top_level: false,
-        })
-        .collect()
 }

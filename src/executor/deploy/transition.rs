@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use pgrx::Spi;
 use stonescriptdb_bundle::{Bundle, Kind as FileKind};
 use stonescriptdb_protocol::{DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
-use stonescriptdb_schema::{Key, Kind, Model, ObjectName, Rename, Stage, Step, Wanted, classify, renames, steps};
+use stonescriptdb_schema::{
+    Key, Kind, Model, ObjectName, Rename, Stage, Step, Wanted, classify, drops_of_others, renames, steps,
+};
 
 use super::build::Done;
 use super::migrations::{Ahead, wants_more};
@@ -397,8 +399,8 @@ impl Transition<'_> {
     /// The statements from a catalog to the wanted one. What a migration makes after the transaction is left to it.
     fn plan(&self, now: &Model, wanted: &Wanted<'_>, pending: &Pending<'_>) -> Vec<Step> {
         let left = pending.made_after();
-        // Nothing that the model has a definition of needs what is known by name only; those need routines and types.
-        let mut planned = others::superfluous(now, wanted);
+        // First, for few things that the model has a definition of need what is known by name only; that needs routines and types.
+        let mut planned = drops_of_others(now, wanted);
         planned.extend(steps(now, wanted).into_iter().filter(|step| !left.contains(&step.object)));
         planned
     }
