@@ -127,6 +127,7 @@ CREATE TABLE database (
     suspended text,
     bundle_sha256 text,
     touched boolean NOT NULL DEFAULT false,
+    touched_at timestamptz,
     unfinished boolean NOT NULL DEFAULT false,
     deployment_id uuid,
     deployed_at timestamptz,
@@ -147,6 +148,7 @@ COMMENT ON COLUMN database.state IS 'creating until its first deployment has com
 COMMENT ON COLUMN database.suspended IS 'why calls of it are refused; they are not where it is NULL';
 COMMENT ON COLUMN database.bundle_sha256 IS 'the bundle whose state it is in';
 COMMENT ON COLUMN database.touched IS 'its catalog was changed by other means since: the next deployment looks';
+COMMENT ON COLUMN database.touched_at IS 'when that was noticed last';
 COMMENT ON COLUMN database.unfinished IS 'statements behind the transaction of its deployment are still to be done';
 COMMENT ON COLUMN database.deployment_id IS 'the deployment that brought it there';
 COMMENT ON COLUMN database.drift IS 'differences from its bundle that the last check found';

@@ -42,6 +42,8 @@ pub extern "C-unwind" fn _PG_init() {
         postgres::hooks::EndOfTransaction {
             registry_changed: sql_api::tell_registry_changed,
             release_databases: sql_api::release_databases,
+            touching: sql_api::note_touched,
+            touched: sql_api::tell_touched,
         },
     );
     postgres::worker::register_server_worker();

@@ -5,6 +5,7 @@ mod channel;
 mod control;
 mod deploy;
 mod extensions;
+mod recognise;
 
 use serde::Serialize;
 use stonescriptdb_protocol::{CallRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, Hello, encode};
@@ -74,7 +75,7 @@ fn call(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {
     };
     worker::report_running(request.function);
     session::arm_timeout(request.timeout_ms);
-    let result = caller.call(&request);
+    let result = postgres::hooks::while_calling(|| caller.call(&request));
     session::disarm_timeout();
     result.unwrap_or_else(|error| failure(&error))
 }
@@ -115,6 +116,14 @@ fn request(payload: &[u8]) -> Vec<u8> {
         ExecutorRequest::DropExtensions(names) => {
             worker::report_running("drop extensions");
             answer(extensions::drop_again(&names))
+        }
+        ExecutorRequest::Recognise { owner_role } => {
+            worker::report_running("recognise");
+            answer(recognise::run(&owner_role))
+        }
+        ExecutorRequest::RestoredState => {
+            worker::report_running("recognise");
+            answer(recognise::state())
         }
         ExecutorRequest::Control(request) => {
             worker::report_running("control");

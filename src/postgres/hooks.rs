@@ -85,6 +85,10 @@ pub(crate) struct EndOfTransaction {
     pub(crate) registry_changed: fn(),
     /// It ended, either way, and held databases.
     pub(crate) release_databases: fn(),
+    /// It changed what the catalog of the connected database says, and is about to commit.
+    pub(crate) touching: fn(u32),
+    /// It has committed.
+    pub(crate) touched: fn(u32),
 }
 
 /// Stops the executors of a database and keeps new ones out until `release_databases`.
@@ -95,6 +99,8 @@ thread_local! {
     static AT_END: Cell<Option<EndOfTransaction>> = const { Cell::new(None) };
     static REGISTRY_CHANGED: Cell<bool> = const { Cell::new(false) };
     static EXECUTOR: Cell<bool> = const { Cell::new(false) };
+    static CALLING: Cell<bool> = const { Cell::new(false) };
+    static TOUCHED: Cell<bool> = const { Cell::new(false) };
     static HOLDING: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
 }
@@ -117,12 +123,25 @@ pub(crate) fn note_registry_change() {
 }
 
 unsafe extern "C-unwind" fn end_of_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent::*;
+    let Some(at_end) = AT_END.get() else { return };
     let committed = match event {
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => true,
-        pg_sys::XactEvent::XACT_EVENT_ABORT => false,
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {
+            if TOUCHED.get() {
+                (at_end.touching)(my_database());
+            }
+            return;
+        }
+        XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => true,
+        XACT_EVENT_ABORT => false,
         _ => return,
     };
-    let Some(at_end) = AT_END.get() else { return };
+    if TOUCHED.replace(false) && committed {
+        (at_end.touched)(my_database());
+    }
+    if event == XACT_EVENT_PREPARE {
+        return;
+    }
     if HOLDING.replace(false) {
         (at_end.release_databases)();
     }
@@ -159,12 +178,39 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are passed on as they came; nothing in this frame needs dropping, so that errors may jump over it.
     unsafe {
+        if tag((*statement).utilityStmt) == Some(NodeTag::T_CreatedbStmt) && !EXECUTOR.get() {
+            // It may have the name of a tenant's that was dropped, to be restored.
+            note_registry_change();
+        }
         if is_ours((*statement).utilityStmt) {
             guard(|| before((*statement).utilityStmt, context), |_| String::new());
+        }
+        if (!EXECUTOR.get() || CALLING.get()) && !TOUCHED.get() && super::ddl::is_ddl((*statement).utilityStmt) {
+            guard(|| note_ddl((*statement).utilityStmt), |_: &Failure| String::new());
         }
         let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
         next(statement, query, read_only_tree, context, parameters, environment, destination, completion);
     }
+}
+
+/// Remembers that this transaction changes what the catalog says, unless it is about temporary objects.
+unsafe fn note_ddl(statement: *mut pg_sys::Node) -> Result<(), Failure> {
+    // SAFETY: a live node, inside a transaction.
+    TOUCHED.set(!unsafe { super::ddl::is_temporary(statement) });
+    Ok(())
+}
+
+fn my_database() -> u32 {
+    // SAFETY: set when the process connects, never changed.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Runs a call in an executor: what it changes of the catalog is no deployment's work.
+pub(crate) fn while_calling<T>(f: impl FnOnce() -> T) -> T {
+    CALLING.set(true);
+    let value = f();
+    CALLING.set(false);
+    value
 }
 
 /// Whether a statement is of a kind that [`before`] looks at: nearly none is, and these go on at once.

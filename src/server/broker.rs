@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::pool::{Lease, Target};
-use super::{App, api};
+use super::{App, api, deploy};
 
 /// An answer: its kind and its payload.
 pub(super) type Answer = (FrameKind, BytesMut);
@@ -202,6 +202,10 @@ async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: Backe
     if matches!(request, BackendRequest::RegistryChanged) {
         // Its sender does not wait: that it is gone already means nothing.
         app.main.read_registry().await;
+        return false;
+    }
+    if matches!(request, BackendRequest::Touched) {
+        deploy::flush_touched(app).await;
         return false;
     }
     let result = tokio::select! {

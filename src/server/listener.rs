@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{App, SOCKET_FOLDER, SOCKET_PATH, broker, deploy, http};
+use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, http};
 use crate::postgres::worker;
 use crate::settings::Settings;
 
@@ -57,7 +57,10 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
     runtime.spawn(reap(app.clone()));
     runtime.spawn({
         let app = app.clone();
-        async move { deploy::reconcile(&app).await }
+        async move {
+            deploy::reconcile(&app).await;
+            deploy::follow(app).await;
+        }
     });
     runtime.spawn(listen(app, alive));
     std::thread::Builder::new().name("stonescriptdb".to_owned()).spawn(move || {
@@ -97,6 +100,10 @@ fn open_socket() -> std::io::Result<UnixListener> {
     match std::fs::DirBuilder::new().mode(0o700).create(SOCKET_FOLDER) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
         _ => std::fs::set_permissions(SOCKET_FOLDER, std::fs::Permissions::from_mode(0o700))?,
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(TOUCHED_FOLDER) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
     match std::fs::remove_file(SOCKET_PATH) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

@@ -1,6 +1,6 @@
 //! The registry as it stands in memory: from what callers send to databases and roles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +17,19 @@ pub(crate) struct Registry {
     pub(super) installed: bool,
     /// By sanitised name: two platforms that sanitise alike cannot both be registered.
     pub(super) platforms: HashMap<String, Platform>,
+    /// The OIDs of all databases.
+    pub(super) oids: HashSet<u32>,
+    /// Tenants whose databases are gone while others of their names are there: dropped and restored, most likely.
+    pub(super) lost: Vec<Lost>,
+    /// A database has another name than its row.
+    pub(super) renamed: bool,
+}
+
+/// A database that has the name of one that was dropped by other means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Deserialize)]
+pub(crate) struct Lost {
+    pub(super) database: String,
+    pub(super) oid: u32,
 }
 
 /// A platform and its databases.
@@ -75,6 +88,11 @@ pub(super) struct Owned {
 }
 
 impl Registry {
+    /// Something in PostgreSQL has gone on without the tables of the registry.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.renamed || !self.lost.is_empty()
+    }
+
     /// The platform of that name, as it was written or sanitised.
     ///
     /// # Errors

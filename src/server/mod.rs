@@ -35,6 +35,9 @@ pub(crate) const SOCKET_PATH: &str = "stonescriptdb/broker.sock";
 /// The folder around it, for the server's own user only.
 pub(crate) const SOCKET_FOLDER: &str = "stonescriptdb";
 
+/// Where backends write down, each in a file named by its OID, the databases whose catalogs they change.
+pub(crate) const TOUCHED_FOLDER: &str = "stonescriptdb/touched";
+
 /// How long the main thread sleeps at most: what nobody told it of (rows of the registry changed past its trigger) is seen then.
 const TICK: Duration = Duration::from_secs(5);
 /// How long requests under way may take to end when the worker is to end.
@@ -51,6 +54,7 @@ pub(crate) struct App {
     pool: Arc<pool::Pool>,
     deployments: deploy::Gates,
     jobs: deploy::Jobs,
+    follow: deploy::Follow,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -100,6 +104,7 @@ pub(crate) fn main() -> ! {
         main,
         deployments: deploy::Gates::default(),
         jobs: deploy::Jobs::default(),
+        follow: deploy::Follow::default(),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),
@@ -174,7 +179,13 @@ fn refresh_registry(app: &App) {
     let found = registry::read();
     app.registry_readable.store(found.is_ok(), Relaxed);
     match found {
-        Ok(found) => replace(&app.registry, found),
+        Ok(found) => {
+            let is_behind = found.is_behind();
+            replace(&app.registry, found);
+            if is_behind {
+                app.follow.wake();
+            }
+        }
         Err(error) => pgrx::log!("stonescriptdb: the registry cannot be read: {}", error.message),
     }
 }

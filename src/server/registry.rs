@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime};
 use pgrx::Spi;
 use serde::Deserialize;
 
-use super::lookup::{Platform, Registry, Schema, Tenant, Token};
+use super::lookup::{Lost, Platform, Registry, Schema, Tenant, Token};
 use super::pool::Target;
 use crate::postgres::{PgError, transaction};
 
 /// One query, one JSON text: a row of the registry per database that exists, joined by OID so that a renamed database is followed.
 const QUERY: &str = "
-SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role,
     'schemas', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', s.name, 'key', s.key)), '[]')
                 FROM stonescriptdb.stored_schema s WHERE s.platform = p.name),
@@ -22,11 +22,25 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
                FROM stonescriptdb.token t
                WHERE t.platform = p.name AND t.revoked_at IS NULL AND t.expires_at IS DISTINCT FROM '-infinity'),
     'databases', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                      'database', c.datname, 'schema', d.schema_name, 'tenant', nullif(d.tenant_id, d.tenant_key), 'key', d.tenant_key,
+                      'database', c.datname, 'oid', c.oid::bigint, 'schema', d.schema_name, 'tenant', nullif(d.tenant_id, d.tenant_key), 'key', d.tenant_key,
                       'ready', d.state = 'ready', 'suspended', d.suspended)), '[]')
                   FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
-                  WHERE d.platform = p.name)))::text
-FROM stonescriptdb.platform p";
+                  WHERE d.platform = p.name)))
+    FROM stonescriptdb.platform p), '[]'),
+    'lost', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('database', d.name, 'oid', c.oid::bigint)), '[]')
+             FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.datname = d.name AND c.datallowconn AND NOT c.datistemplate
+             WHERE d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_catalog.pg_database x WHERE x.oid = d.datid)
+               AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.datid = c.oid)),
+    'renamed', EXISTS (SELECT FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
+                       WHERE d.state = 'ready' AND c.datname <> d.name
+                         AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.name = c.datname)))::text";
+
+#[derive(Deserialize)]
+struct Everything {
+    platforms: Vec<PlatformRow>,
+    lost: Vec<Lost>,
+    renamed: bool,
+}
 
 #[derive(Deserialize)]
 struct PlatformRow {
@@ -55,6 +69,7 @@ struct TokenRow {
 #[derive(Deserialize)]
 struct DatabaseRow {
     database: String,
+    oid: u32,
     schema: String,
     tenant: Option<String>,
     key: String,
@@ -75,13 +90,11 @@ pub(super) fn read() -> Result<Registry, PgError> {
         }
         Ok(Some(Spi::get_one::<String>(QUERY).map_err(spi)?))
     })?;
-    let Some(text) = text else { return Ok(Registry::default()) };
-    let rows: Vec<PlatformRow> = match text {
-        Some(text) => serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))?,
-        None => Vec::new(),
-    };
-    let platforms = rows.into_iter().map(|row| (row.key.clone(), platform(row))).collect();
-    Ok(Registry { installed: true, platforms })
+    let Some(text) = text.flatten() else { return Ok(Registry::default()) };
+    let found: Everything = serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))?;
+    let oids = found.platforms.iter().flat_map(|row| row.databases.iter().map(|database| database.oid)).collect();
+    let platforms = found.platforms.into_iter().map(|row| (row.key.clone(), platform(row))).collect();
+    Ok(Registry { installed: true, platforms, oids, lost: found.lost, renamed: found.renamed })
 }
 
 fn platform(row: PlatformRow) -> Platform {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use stonescriptdb_protocol::{BackendRequest, ErrorCode, Failure, FrameKind, HEADER_LEN, Header, encode};
 
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts};
-use crate::server::SOCKET_PATH;
+use crate::server::{SOCKET_PATH, TOUCHED_FOLDER};
 
 /// A socket with the waiter on it; the waiter goes first.
 struct Client {
@@ -66,10 +66,24 @@ pub(crate) fn release_databases() {
 
 /// Tells the server worker to read the registry again, without waiting for it. Raises nothing.
 pub(crate) fn tell_registry_changed() {
-    if let (Ok(mut stream), Ok(frame)) =
-        (UnixStream::connect(SOCKET_PATH), encode(FrameKind::Ask, &BackendRequest::RegistryChanged))
-    {
-        // It polls now and then anyway.
+    tell(&BackendRequest::RegistryChanged);
+}
+
+/// Writes down, before it is committed, that a transaction changes the catalog of a database: the server worker finds it whenever it
+/// looks, and after a crash too. Raises nothing.
+pub(crate) fn note_touched(database: u32) {
+    // Without the folder nobody has ever looked; a full disk has worse to tell.
+    let _ = std::fs::File::create(format!("{TOUCHED_FOLDER}/{database}"));
+}
+
+/// Has the server worker look at what [`note_touched`] wrote, without waiting for it. Raises nothing.
+pub(crate) fn tell_touched(_database: u32) {
+    tell(&BackendRequest::Touched);
+}
+
+fn tell(request: &BackendRequest) {
+    if let (Ok(mut stream), Ok(frame)) = (UnixStream::connect(SOCKET_PATH), encode(FrameKind::Ask, request)) {
+        // It looks now and then anyway.
         let _ = stream.write_all(&frame);
     }
 }

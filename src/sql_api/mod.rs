@@ -10,7 +10,7 @@ use stonescriptdb_protocol::{
 
 use crate::postgres::{Arguments, Returned, hooks};
 
-pub(crate) use client::{hold_database, release_databases, tell_registry_changed};
+pub(crate) use client::{hold_database, note_touched, release_databases, tell_registry_changed, tell_touched};
 
 /// `register(schema, platform, tenant_id, force, allow)`.
 pub(crate) fn register(arguments: &Arguments) -> Result<Returned, Failure> {

@@ -30,4 +30,4 @@ pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, fr
 pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
-pub use tenants::{Listing, TenantName, TenantVerb, TenantWork};
+pub use tenants::{Listing, LostDatabase, Recognised, RestoredState, TenantName, TenantVerb, TenantWork};

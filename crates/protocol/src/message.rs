@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest, TenantVerb};
 
+#[cfg(doc)]
+use crate::Recognised;
+
 /// An executor's first words.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -53,6 +56,13 @@ pub enum ExecutorRequest {
     InstallExtensions(Vec<ExtensionSpec>),
     /// Take back what `InstallExtensions` did. Answer: unit.
     DropExtensions(Vec<String>),
+    /// Tell whether the connected database holds a dump of a tenant whose platform's owner role this is. Answer: [`Recognised`].
+    Recognise {
+        /// The role.
+        owner_role: String,
+    },
+    /// Tell what the tracking tables of such a database say. Answer: `Option<RestoredState>`; none while they say nothing.
+    RestoredState,
     /// Work in the control database.
     Control(ControlRequest),
 }
@@ -145,6 +155,8 @@ pub enum BackendRequest {
     Workers,
     /// Rows of the registry have changed. Answer: unit, once they are read.
     RegistryChanged,
+    /// A transaction that is written down as changing a database's catalog has committed. No answer.
+    Touched,
     /// A database is about to be dropped, renamed or copied: stop its executors, start none until this connection closes. Answer:
     /// unit, once they are gone.
     Hold {

@@ -113,6 +113,37 @@ pub enum TenantWork {
         /// That name, typed again.
         confirm: String,
     },
+    /// Marks databases as changed by other means. Answer: unit.
+    Touched {
+        /// By OID.
+        oids: Vec<u32>,
+    },
+    /// Takes the names of databases over that were renamed by other means. Answer: unit.
+    FollowNames,
+    /// What is to be known of a database that has the name of one that is gone. Answer: `Option<LostDatabase>`; none while somebody works
+    /// in it, or if it is not so any more.
+    Lost {
+        /// The name.
+        database: String,
+        /// Its OID.
+        oid: u32,
+    },
+    /// Lets a role connect to a database. Answer: unit.
+    LetIn {
+        /// The database.
+        database: String,
+        /// The role.
+        role: String,
+    },
+    /// Makes a database the tenant's whose database of that name is gone. Answer: `bool`; false if it is not so any more.
+    Restored {
+        /// The name.
+        database: String,
+        /// Its OID.
+        oid: u32,
+        /// What its tracking tables say.
+        state: RestoredState,
+    },
     /// A new token. Answer: `String`, the JSON text of the HTTP answer.
     IssueToken {
         /// The platform as registered.
@@ -131,6 +162,38 @@ pub enum TenantWork {
     },
     /// A list. Answer: `String`, the JSON text of the HTTP answer.
     List(Listing),
+}
+
+/// Whose a database may be that has the name of one that is gone.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct LostDatabase {
+    /// The platform's owner role.
+    pub owner_role: String,
+    /// The platform's call role.
+    pub call_role: String,
+}
+
+/// What a database turned out to be.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub enum Recognised {
+    /// It has no tracking tables, or not all.
+    NotYet,
+    /// It is somebody else's, and why.
+    Stranger(String),
+    /// It holds a dump of a tenant.
+    Tenant {
+        /// The platform's owner role owns the tracking tables; otherwise a superuser does.
+        of_owner: bool,
+    },
+}
+
+/// What the tracking tables of a database say of its state.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub struct RestoredState {
+    /// The bundle.
+    pub bundle_sha256: String,
+    /// Statements behind the transaction of its deployment were still to be done.
+    pub unfinished: bool,
 }
 
 /// What is listed.

@@ -4,6 +4,7 @@
 
 mod bundles;
 mod finish;
+mod follow;
 mod life;
 mod listing;
 mod prepare;

@@ -197,7 +197,7 @@ fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployRepo
     execute(
         &format!(
             "UPDATE stonescriptdb.database d SET bundle_sha256 = coalesce($2, bundle_sha256), deployment_id = $3::uuid,
-                 deployed_at = clock_timestamp(), touched = false, unfinished = $4, drift = 0, checked_at = clock_timestamp(),
+                 deployed_at = clock_timestamp(), touched = coalesce(touched_at >= ({BEGUN}), false), unfinished = $4, drift = 0, checked_at = clock_timestamp(),
                  size_bytes = {size}, measured_at = {measured}
              WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)"
         ),
@@ -205,6 +205,9 @@ fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployRepo
     )?;
     finish::close_again(name)
 }
+
+/// What was touched since a deployment began may have been touched after it looked.
+const BEGUN: &str = "SELECT coalesce(r.resumed_at, r.started_at) FROM stonescriptdb.deployment r WHERE r.id = $3::uuid";
 
 fn to_text(report: &DeployReport) -> Option<String> {
     serde_json::to_string(report).ok()

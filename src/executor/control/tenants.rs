@@ -4,7 +4,7 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure, Named, TenantWork};
 
 use super::super::answer;
-use super::{life, listing, prepare, registry, spi};
+use super::{follow, life, listing, prepare, registry, spi};
 use crate::postgres::transaction;
 
 /// Carries out a request; gives the frame of the answer.
@@ -17,6 +17,11 @@ pub(super) fn run(work: &TenantWork) -> Vec<u8> {
         TenantWork::BeginAdopt { tenant, database, by } => answer(life::begin_adopt(tenant, database, by.as_deref())),
         TenantWork::EndAdopt { database, taken } => answer(life::end_adopt(database, *taken)),
         TenantWork::ForgetMissing { tenant, confirm } => answer(life::forget_missing(tenant, confirm)),
+        TenantWork::Touched { oids } => answer(follow::touched(oids)),
+        TenantWork::FollowNames => answer(follow::names()),
+        TenantWork::Lost { database, oid } => answer(follow::lost(database, *oid)),
+        TenantWork::LetIn { database, role } => answer(follow::let_in(database, role)),
+        TenantWork::Restored { database, oid, state } => answer(follow::restored(database, *oid, state)),
         TenantWork::IssueToken { platform, description, expires_at, by } => {
             answer(issue_token(platform, description.as_deref(), expires_at.as_deref(), by))
         }

@@ -15,6 +15,18 @@ const MARKS: [(&str, &str); 4] = [
     ("_stonescriptdb_gateway_functions", "param_types"),
 ];
 
+/// The tracking tables: a standalone gateway's five, and this extension's own two, which a restored dump may have.
+const TRACKING: [&str; 7] = [
+    "_stonescriptdb_gateway_migrations",
+    "_stonescriptdb_gateway_types",
+    "_stonescriptdb_gateway_tables",
+    FUNCTIONS,
+    "_stonescriptdb_gateway_changelog",
+    "_stonescriptdb_state",
+    "_stonescriptdb_pending",
+];
+const FUNCTIONS: &str = "_stonescriptdb_gateway_functions";
+
 /// Gives every object of the database to the platform's owner role and lets the call role use them. No row is read or written. Gives the
 /// statements that take it back.
 ///
@@ -118,14 +130,17 @@ fn statements(request: &AdoptRequest) -> Result<(Vec<String>, Vec<String>), Fail
         take.push(format!("GRANT {right} ON {on} TO {call}"));
         give_back.push(format!("REVOKE {right} ON {on} FROM {call}"));
     }
-    for table in ["migrations", "types", "tables", "functions", "changelog"] {
-        let name = format!("_stonescriptdb_gateway_{table}");
+    for name in TRACKING {
         let there = Spi::get_one_with_args::<bool>(
             "SELECT pg_catalog.to_regclass('public.' || $1) IS NOT NULL",
-            &[name.as_str().into()],
+            &[name.into()],
         );
         if there.map_err(spi)? == Some(true) {
             take.push(format!("REVOKE ALL ON public.{name} FROM {call}"));
+            if name == FUNCTIONS {
+                // Calls ask which functions a bundle deployed.
+                take.push(format!("GRANT SELECT ON public.{name} TO {call}"));
+            }
         }
     }
     // Rights first, while the owner who granted them is still the owner.

@@ -2,12 +2,14 @@
 
 mod answer;
 mod fleet;
+mod follow;
 mod gate;
 mod job;
 mod life;
 mod one;
 mod template;
 mod tenants;
+mod touched;
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -21,6 +23,8 @@ use super::pool::Target;
 use super::{App, broker};
 pub(super) use answer::partial_body;
 use fleet::Fleet;
+pub(crate) use follow::Follow;
+pub(super) use follow::follow;
 pub(crate) use gate::Gates;
 use gate::{Pass, enter};
 pub(crate) use job::Jobs;
@@ -29,6 +33,7 @@ pub(super) use job::{Event, Job};
 pub(super) use life::{NewToken, issue_token, list, revoke_token, tenant_verb};
 use template::Bundles;
 pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, status, upload};
+pub(super) use touched::flush as flush_touched;
 
 /// A deployment that is to be taken up again.
 pub(super) struct Again {
@@ -176,6 +181,8 @@ async fn carry_out(
     let started = Instant::now();
     let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
     let is_again = matches!(begin, Begin::Again(_));
+    // What somebody changed by hand until now is known before the registry is believed.
+    touched::flush(app).await;
     let (prepared, archive, pass, gate) = match begin {
         Begin::New(deployment) => prepare(app, job, *deployment).await?,
         Begin::Again(again) => reopen(app, job, again).await?,

@@ -1,5 +1,6 @@
 //! Platforms, tokens and the life of tenants beside deployments.
 
+mod following;
 mod life;
 mod platforms;
 mod tokens;

@@ -1,0 +1,119 @@
+//! What was done to tenants' databases by other means, entered into the registry.
+
+use pgrx::{Spi, pg_sys};
+use stonescriptdb_protocol::{Failure, LostDatabase, RestoredState};
+
+use super::{execute, roles, spi};
+use crate::postgres::{quote_identifier, transaction};
+
+/// Marks databases as changed: the next deployment looks into them.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn touched(oids: &[u32]) -> Result<(), Failure> {
+    let oids: Vec<pg_sys::Oid> = oids.iter().map(|oid| pg_sys::Oid::from(*oid)).collect();
+    transaction(|| {
+        execute(
+            "UPDATE stonescriptdb.database SET touched = true, touched_at = clock_timestamp() WHERE datid = ANY ($1)",
+            &[oids.into()],
+        )
+    })
+}
+
+/// Takes the names of databases over that were renamed, in what is recorded of them too: the record of a deployment is taken up by names.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn names() -> Result<(), Failure> {
+    transaction(|| {
+        execute(
+            "WITH renamed AS (
+                 UPDATE stonescriptdb.database d SET name = c.datname FROM pg_database c
+                 WHERE c.oid = d.datid AND d.state = 'ready' AND c.datname <> d.name
+                   AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.name = c.datname)
+                 RETURNING d.platform, d.schema_name, d.tenant_id, d.name)
+             UPDATE stonescriptdb.deployment_database x SET database = n.name
+             FROM renamed n JOIN stonescriptdb.deployment r ON r.platform = n.platform AND r.schema_name = n.schema_name
+             WHERE x.deployment_id = r.id AND x.tenant_id = n.tenant_id",
+            &[],
+        )
+    })
+}
+
+/// Whose a database may be that has the name of one that is gone. A restore that goes on is left alone: its sessions work, or did a moment
+/// ago.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure> {
+    transaction(|| {
+        let (owner, call) = Spi::get_two_with_args::<String, String>(
+            "SELECT l.owner_role, l.call_role FROM (SELECT 1) one LEFT JOIN (
+                 SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
+                 JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.datname = d.name AND c.oid = $2
+                 WHERE d.name = $1 AND d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_database x WHERE x.oid = d.datid)
+                   AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.datid = c.oid)
+                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = c.oid AND a.backend_type = 'client backend'
+                        AND (a.state <> 'idle' OR a.application_name = 'pg_restore'
+                             OR a.state_change > clock_timestamp() - interval '500 ms'))) l ON true",
+            &[database.into(), pg_sys::Oid::from(oid).into()],
+        )
+        .map_err(spi)?;
+        Ok(owner.zip(call).map(|(owner_role, call_role)| LostDatabase { owner_role, call_role }))
+    })
+}
+
+/// Lets a role connect to a database.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn let_in(database: &str, role: &str) -> Result<(), Failure> {
+    let (database, role) = (quote_identifier(database), quote_identifier(role));
+    transaction(|| execute(&format!("GRANT CONNECT ON DATABASE {database} TO {role}"), &[]))
+}
+
+/// Makes a database the tenant's whose database of that name is gone. What is in it was made by other means: the next deployment looks.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Result<bool, Failure> {
+    transaction(|| {
+        let Some(known) = still_lost(database, oid)? else { return Ok(false) };
+        let (name, owner) = (quote_identifier(database), quote_identifier(&known.owner_role));
+        execute(&format!("ALTER DATABASE {name} OWNER TO {owner}"), &[])?;
+        roles::close_database(database, &known.owner_role, &known.call_role)?;
+        execute(
+            "UPDATE stonescriptdb.database d SET datid = $2, touched = true, touched_at = clock_timestamp(), unfinished = $4, drift = NULL,
+                 checked_at = NULL, size_bytes = pg_database_size($2), measured_at = clock_timestamp(),
+                 bundle_sha256 = (SELECT b.sha256 FROM stonescriptdb.bundle b WHERE b.platform = d.platform AND b.sha256 = $3)
+             WHERE d.name = $1",
+            &[
+                database.into(),
+                pg_sys::Oid::from(oid).into(),
+                state.bundle_sha256.as_str().into(),
+                state.unfinished.into(),
+            ],
+        )?;
+        Ok(true)
+    })
+}
+
+/// As [`lost`], with the row locked; whoever works in it does not matter any more.
+fn still_lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure> {
+    Spi::connect_mut(|client| {
+        let mut rows = client
+            .update(
+                "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
+                 JOIN stonescriptdb.platform p ON p.name = d.platform
+                 WHERE d.name = $1 AND d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_database x WHERE x.oid = d.datid)
+                   AND EXISTS (SELECT FROM pg_database c WHERE c.oid = $2 AND c.datname = $1)
+                 FOR UPDATE OF d",
+                Some(1),
+                &[database.into(), pg_sys::Oid::from(oid).into()],
+            )
+            .map_err(spi)?;
+        let Some(row) = rows.next() else { return Ok(None) };
+        let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
+        Ok(Some(LostDatabase { owner_role: text(1)?, call_role: text(2)? }))
+    })
+}
