@@ -118,6 +118,15 @@ pub enum TenantWork {
         /// By OID.
         oids: Vec<u32>,
     },
+    /// Notes how a database differed from its bundle. Answer: unit.
+    Checked {
+        /// The database.
+        database: String,
+        /// The number of differences.
+        drift: u32,
+        /// Milliseconds since it was looked at: what was deployed since then is another state.
+        elapsed_ms: f64,
+    },
     /// Takes the names of databases over that were renamed by other means. Answer: unit.
     FollowNames,
     /// What is to be known of a database that has the name of one that is gone. Answer: `Option<LostDatabase>`; none while somebody works

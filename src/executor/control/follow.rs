@@ -20,6 +20,23 @@ pub(super) fn touched(oids: &[u32]) -> Result<(), Failure> {
     })
 }
 
+/// Notes how a database differed from its bundle so many milliseconds ago.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn checked(database: &str, drift: u32, elapsed_ms: f64) -> Result<(), Failure> {
+    transaction(|| {
+        // A note that a crash takes is made again by the next check.
+        execute("SET LOCAL synchronous_commit = off", &[])?;
+        execute(
+            "UPDATE stonescriptdb.database SET drift = $2, checked_at = clock_timestamp()
+             WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)
+               AND (deployed_at IS NULL OR deployed_at < clock_timestamp() - $3 * interval '1 ms')",
+            &[database.into(), i32::try_from(drift).unwrap_or(i32::MAX).into(), elapsed_ms.into()],
+        )
+    })
+}
+
 /// Takes the names of databases over that were renamed, in what is recorded of them too: the record of a deployment is taken up by names.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Deployments from above: one at a time per database, prepared and recorded in the control database, carried out by executors.
 
 mod answer;
+mod check;
 mod fleet;
 mod follow;
 mod gate;
@@ -22,6 +23,7 @@ use stonescriptdb_protocol::{
 use super::pool::Target;
 use super::{App, broker};
 pub(super) use answer::partial_body;
+pub(super) use check::check;
 use fleet::Fleet;
 pub(crate) use follow::Follow;
 pub(super) use follow::follow;
@@ -32,7 +34,7 @@ use job::Waiting;
 pub(super) use job::{Event, Job};
 pub(super) use life::{NewToken, issue_token, list, revoke_token, tenant_verb};
 use template::Bundles;
-pub(super) use tenants::{cancel, check, create_tenant, drop_tenant, status, upload};
+pub(super) use tenants::{cancel, create_tenant, drop_tenant, status, upload};
 pub(super) use touched::flush as flush_touched;
 
 /// A deployment that is to be taken up again.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DeployMode, DeployOptions, Deployment, DriftRow, ErrorCode, ExecutorRequest, Failure,
-    FleetOptions, MAIN_TENANT, Selection, TenantName, TenantWork, is_main,
+    Asked, ControlRequest, DeployMode, DeployOptions, Deployment, ErrorCode, ExecutorRequest, Failure, FleetOptions,
+    MAIN_TENANT, Selection, TenantName, TenantWork, is_main,
 };
 
 use super::gate::enter;
@@ -14,7 +14,6 @@ use super::life::work;
 use super::{control_target, run};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::server::lookup::Owned;
 use crate::server::{App, broker};
 
 /// A new database with the newest bundle of the platform, or of a stored schema.
@@ -161,25 +160,4 @@ async fn forget(
     let forget = TenantWork::ForgetMissing { tenant, confirm: confirm.to_owned() };
     let forgotten: Option<String> = work(app, forget).await?;
     Ok(forgotten.map(|database| json!({"status": "dropped", "database": database})))
-}
-
-/// `check` and the view `drift`: how databases differ from their bundles.
-pub(in crate::server) async fn check(
-    app: &App,
-    platform: Option<&str>,
-    tenant: Option<&str>,
-) -> Result<Value, Failure> {
-    let registry = app.registry();
-    let mut rows = Vec::new();
-    for Owned { platform: name, schema, tenant, target: owner } in registry.owned(platform, None, tenant)? {
-        let load = ControlRequest::LoadProofOf { database: owner.database.to_string() };
-        let proof: Option<String> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
-        let Some(proof) = proof else { continue };
-        let found = broker::request::<Vec<DriftRow>>(app, &owner, &ExecutorRequest::Check { proof }).await?;
-        rows.extend(found.into_iter().map(|row| {
-            json!({"platform": name, "schema_name": schema, "tenant_id": tenant, "database": &*owner.database, "kind": row.kind, "object": row.object,
-                   "deviation": row.deviation, "detail": row.detail})
-        }));
-    }
-    Ok(Value::from(rows))
 }

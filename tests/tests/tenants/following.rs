@@ -154,3 +154,22 @@ fn ddl_while_the_server_worker_is_away_is_found_when_it_is_back() {
         check(row == "t", row)
     });
 }
+
+#[test]
+fn a_check_is_noted_in_the_registry() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "chk", &notes());
+    for tenant in ["a", "b", "c", "d", "e", "f"] {
+        platform.register_tenant(tenant, &notes()).ok();
+    }
+    let by_hand = "DROP FUNCTION read_notes(); CREATE TABLE by_hand (i int)";
+    sql::done(cluster.connect(&platform.database_of("d")).batch_execute(by_hand));
+    let drift = format!(
+        "SELECT count(*), count(DISTINCT database) FROM stonescriptdb.drift WHERE platform = '{}'",
+        platform.name
+    );
+    let row = sql::done(cluster.control().query_one(&drift, &[]));
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (3, 1));
+    assert_eq!(database_row(&cluster, &platform.database_of("d"), "drift, checked_at > deployed_at"), "3 t");
+    assert_eq!(database_row(&cluster, &platform.database_of("e"), "drift, checked_at > deployed_at"), "0 t");
+}

@@ -3,6 +3,7 @@
 mod following;
 mod life;
 mod platforms;
+mod scale;
 mod tokens;
 
 use acceptance::{Cluster, Files};

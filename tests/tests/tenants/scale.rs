@@ -1,0 +1,86 @@
+//! Two thousand tenants: what lists them answers quickly, and each costs the server worker little memory.
+
+use std::time::{Duration, Instant};
+
+use acceptance::{Cluster, Platform, eventually, sql, wait::check};
+
+use crate::notes;
+
+const TENANTS: usize = 2_000;
+/// Ten times the target, for a debug build on a busy machine.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Bytes that the server worker has for itself.
+fn memory(cluster: &Cluster) -> u64 {
+    let query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
+    let pid = sql::text(&mut cluster.control(), query);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker is there");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells it");
+    line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") * 1024
+}
+
+/// Rows of pg_database and of the registry without files: two thousand real ones would be 15 GB.
+fn enter(cluster: &Cluster, platform: &Platform) {
+    let mut control = cluster.control();
+    sql::done(control.batch_execute(&format!(
+        "SET allow_system_table_mods = on;
+         INSERT INTO pg_database
+         SELECT (jsonb_populate_record(d, jsonb_build_object('oid', 1000000 + i, 'datname', '{0}_t' || i))).*
+         FROM pg_database d, generate_series(1, {TENANTS}) i WHERE d.datname = '{0}_main';
+         INSERT INTO stonescriptdb.database (name, platform, tenant_id, tenant_key, datid, state, bundle_sha256, deployed_at, size_bytes, measured_at)
+         SELECT '{0}_t' || i, '{0}', 'T' || i, 't' || i, 1000000 + i, 'ready', d.bundle_sha256, now(), 8000000, now()
+         FROM stonescriptdb.database d, generate_series(1, {TENANTS}) i WHERE d.platform = '{0}'",
+        platform.name
+    )));
+}
+
+#[test]
+fn two_thousand_tenants_are_listed_quickly_and_cost_little_memory() {
+    let cluster = Cluster::builder().setting("autovacuum", "off").start();
+    let platform = Platform::register(&cluster, "big", &notes());
+    let http = cluster.http().admin();
+    let listing = format!("/admin/databases?platform={}", platform.name);
+    http.get(&listing).ok();
+    let before = memory(&cluster);
+    enter(&cluster, &platform);
+    eventually("the server to know them", || {
+        let answer = platform.call_tenant(&format!("T{TENANTS}"), "read_notes", serde_json::json!([]));
+        check(answer.code() != "database_not_found", format!("{answer:?}"))
+    });
+    let mut seen = Vec::new();
+    let mut timed = |what: &str, work: &mut dyn FnMut()| {
+        let quickest = (0..3).map(|_| {
+            let begun = Instant::now();
+            work();
+            begun.elapsed()
+        });
+        seen.push((what.to_owned(), quickest.min().unwrap_or_default()));
+    };
+    timed("/health", &mut || drop(http.get("/health").ok()));
+    timed("/platforms", &mut || drop(http.get("/platforms").ok()));
+    timed("/admin/databases", &mut || {
+        let answer = http.get(&listing).ok();
+        assert_eq!(answer.number("count"), TENANTS as i64 + 1, "all of them");
+    });
+    let by_platform = format!("/platform/{}/databases", platform.name);
+    timed("/platform/…/databases", &mut || drop(http.get(&by_platform).ok()));
+    let mut control = cluster.control();
+    for view in ["databases", "platforms", "schemas", "deployments", "deployment_databases", "tokens"] {
+        let query = format!("SELECT * FROM stonescriptdb.{view}");
+        timed(view, &mut || drop(sql::done(control.query(&query, &[]))));
+    }
+    let stale = "UPDATE stonescriptdb.database SET measured_at = now() - interval '1 day'";
+    sql::done(control.batch_execute(stale));
+    timed("/admin/databases, stale", &mut || drop(http.get(&listing).ok()));
+    // Each change has the registry read again; what that costs beside the answers must not stay.
+    for _ in 0..10 {
+        sql::done(control.batch_execute("UPDATE stonescriptdb.platform SET name = name"));
+        http.get("/health").ok();
+    }
+    let grown = memory(&cluster).saturating_sub(before);
+    println!("{seen:?}, {} bytes of memory per tenant", grown / TENANTS as u64);
+    for (what, took) in &seen {
+        assert!(*took < LIMIT, "{what} took {took:?}: {seen:?}");
+    }
+    assert!(grown < 4_000 * TENANTS as u64, "{grown} bytes for {TENANTS} tenants");
+}
