@@ -176,7 +176,7 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
 }
 
 fn refresh_registry(app: &App) {
-    let found = registry::read();
+    let found = registry::read(&app.registry());
     app.registry_readable.store(found.is_ok(), Relaxed);
     match found {
         Ok(found) => {

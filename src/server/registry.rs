@@ -1,18 +1,19 @@
 //! Reading the registry's tables, on the main thread.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pgrx::Spi;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::lookup::{Lost, Platform, Registry, Schema, Tenant, Token};
 use super::pool::Target;
 use crate::postgres::{PgError, transaction};
 
-/// One query, one JSON text: a row of the registry per database that exists, joined by OID so that a renamed database is followed.
-const QUERY: &str = "
+/// Everything but the databases, as one JSON text.
+const PLATFORMS: &str = "
 SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role,
     'schemas', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', s.name, 'key', s.key)), '[]')
@@ -20,12 +21,7 @@ SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.jso
     'tokens', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
                           'hash', pg_catalog.encode(t.hash, 'hex'), 'expires', CASE WHEN isfinite(t.expires_at) THEN extract(epoch FROM t.expires_at) END)), '[]')
                FROM stonescriptdb.token t
-               WHERE t.platform = p.name AND t.revoked_at IS NULL AND t.expires_at IS DISTINCT FROM '-infinity'),
-    'databases', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                      'database', c.datname, 'oid', c.oid::bigint, 'schema', d.schema_name, 'tenant', nullif(d.tenant_id, d.tenant_key), 'key', d.tenant_key,
-                      'ready', d.state = 'ready', 'suspended', d.suspended)), '[]')
-                  FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
-                  WHERE d.platform = p.name)))
+               WHERE t.platform = p.name AND t.revoked_at IS NULL AND t.expires_at IS DISTINCT FROM '-infinity')))
     FROM stonescriptdb.platform p), '[]'),
     'lost', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('database', d.name, 'oid', c.oid::bigint)), '[]')
              FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.datname = d.name AND c.datallowconn AND NOT c.datistemplate
@@ -33,7 +29,19 @@ SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.jso
                AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.datid = c.oid)),
     'renamed', EXISTS (SELECT FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
                        WHERE d.state = 'ready' AND c.datname <> d.name
-                         AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.name = c.datname)))::text";
+                         AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.name = c.datname)))::text
+WHERE $1 IS NULL";
+
+/// The databases that exist, joined by OID so that a renamed one is followed: some at a time, in the order of the rows' names, so that the
+/// text of all of them never is in memory at once.
+const DATABASES: &str = "
+SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
+    'row', r.name, 'platform', r.platform, 'database', c.datname, 'oid', r.datid::bigint, 'schema', r.schema_name,
+    'tenant', nullif(r.tenant_id, r.tenant_key), 'key', r.tenant_key, 'ready', r.state = 'ready', 'suspended', r.suspended)
+    ORDER BY r.name), '[]')::text
+FROM (SELECT d.* FROM stonescriptdb.database d WHERE $1 IS NULL OR d.name > $1::name ORDER BY d.name LIMIT 500) r
+     LEFT JOIN pg_catalog.pg_database c ON c.oid = r.datid";
+const PAGE: usize = 500;
 
 #[derive(Deserialize)]
 struct Everything {
@@ -50,7 +58,6 @@ struct PlatformRow {
     owner: String,
     schemas: Vec<SchemaRow>,
     tokens: Vec<TokenRow>,
-    databases: Vec<DatabaseRow>,
 }
 
 #[derive(Deserialize)]
@@ -68,56 +75,95 @@ struct TokenRow {
 
 #[derive(Deserialize)]
 struct DatabaseRow {
-    database: String,
-    oid: u32,
+    row: String,
+    platform: String,
+    /// None where it is gone.
+    database: Option<String>,
+    oid: Option<u32>,
     schema: String,
-    tenant: Option<String>,
-    key: String,
+    tenant: Option<Box<str>>,
+    key: Box<str>,
     ready: bool,
-    suspended: Option<String>,
+    suspended: Option<Box<str>>,
 }
 
-/// Reads the whole registry. Without the extension it is empty.
-pub(super) fn read() -> Result<Registry, PgError> {
-    let text: Option<Option<String>> = transaction(|| {
-        let spi = |error: pgrx::spi::Error| PgError::new("XX000", error.to_string());
+/// Reads the whole registry. Without the extension it is empty. What is as it was `before` is shared with it.
+pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
+    transaction(|| {
         let there = Spi::get_one::<bool>(
             "SELECT pg_catalog.to_regclass('stonescriptdb.platform') IS NOT NULL AND pg_catalog.to_regclass('stonescriptdb.token') IS NOT NULL",
         )
         .map_err(spi)?;
         if there != Some(true) {
-            return Ok(None);
+            return Ok(Registry::default());
         }
-        Ok(Some(Spi::get_one::<String>(QUERY).map_err(spi)?))
-    })?;
-    let Some(text) = text.flatten() else { return Ok(Registry::default()) };
-    let found: Everything = serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))?;
-    let oids = found.platforms.iter().flat_map(|row| row.databases.iter().map(|database| database.oid)).collect();
-    let platforms = found.platforms.into_iter().map(|row| (row.key.clone(), platform(row))).collect();
-    Ok(Registry { installed: true, platforms, oids, lost: found.lost, renamed: found.renamed })
+        let everything: Everything = json(PLATFORMS, None)?;
+        let mut registry = Registry {
+            installed: true,
+            platforms: HashMap::new(),
+            oids: HashSet::new(),
+            lost: everything.lost,
+            renamed: everything.renamed,
+        };
+        // By the platform's name: its key and its call role.
+        let mut known: HashMap<String, (String, Arc<str>)> = HashMap::new();
+        for row in everything.platforms {
+            known.insert(row.platform.clone(), (row.key.clone(), row.role.as_str().into()));
+            registry.platforms.insert(row.key.clone(), platform(row));
+        }
+        let mut last = None;
+        loop {
+            let page: Vec<DatabaseRow> = json(DATABASES, last.as_deref())?;
+            let is_full = page.len() == PAGE;
+            last = page.last().map(|row| row.row.clone());
+            for row in page {
+                let Some((key, role)) = known.get(&row.platform) else { continue };
+                if let Some(platform) = registry.platforms.get_mut(key) {
+                    registry.oids.extend(enter(platform, before.platforms.get(key), role, row));
+                }
+            }
+            if !is_full {
+                return Ok(registry);
+            }
+        }
+    })
+}
+
+fn json<T: DeserializeOwned>(query: &str, after: Option<&str>) -> Result<T, PgError> {
+    let text = Spi::get_one_with_args::<String>(query, &[after.into()]).map_err(spi)?.unwrap_or_default();
+    serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))
+}
+
+fn spi(error: pgrx::spi::Error) -> PgError {
+    PgError::new("XX000", error.to_string())
 }
 
 fn platform(row: PlatformRow) -> Platform {
-    let role: Arc<str> = row.role.into();
-    let mut schemas: HashMap<String, Schema> = row
+    let schemas = row
         .schemas
         .into_iter()
         .map(|schema| (schema.key, Schema { name: schema.name, tenants: HashMap::new() }))
         .collect();
-    for database in row.databases {
-        let target = Arc::new(Target { database: database.database.into(), role: Some(role.clone()), calls: true });
-        let tenant = Tenant {
-            written: database.tenant.map(String::into_boxed_str),
-            target,
-            ready: database.ready,
-            suspended: database.suspended.map(String::into_boxed_str),
-        };
-        // The platform's own schema may have no row yet.
-        let schema = schemas.entry(stonescriptdb_protocol::sanitise(&database.schema)).or_default();
-        schema.tenants.insert(database.key.into_boxed_str(), tenant);
-    }
     let tokens = row.tokens.iter().filter_map(token).collect();
     Platform { name: row.platform, owner: row.owner.into(), schemas, tokens }
+}
+
+/// Enters a database into its platform, and gives its OID, unless it is gone.
+fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, row: DatabaseRow) -> Option<u32> {
+    let database = row.database?;
+    let schema_key = stonescriptdb_protocol::sanitise(&row.schema);
+    let shared = before
+        .and_then(|platform| platform.schemas.get(&schema_key)?.tenants.get(&row.key))
+        .map(|tenant| &tenant.target)
+        .filter(|target| *target.database == *database && target.role.as_ref() == Some(role));
+    let target = match shared {
+        Some(target) => target.clone(),
+        None => Arc::new(Target { database: database.into(), role: Some(role.clone()), calls: true }),
+    };
+    let tenant = Tenant { written: row.tenant, target, ready: row.ready, suspended: row.suspended };
+    // The platform's own schema may have no row yet.
+    platform.schemas.entry(schema_key).or_default().tenants.insert(row.key, tenant);
+    row.oid
 }
 
 fn token(row: &TokenRow) -> Option<Token> {
