@@ -122,7 +122,7 @@ async fn restored(app: &Arc<App>, lost: &Lost) -> Result<Found, Failure> {
     let _pass = enter(app, &lost.database, "restore").await?;
     let look = TenantWork::Lost { database: lost.database.clone(), oid: lost.oid };
     let Some(known): Option<LostDatabase> = work(app, look).await? else { return Ok(Found::NotYet) };
-    let elevated = Arc::new(Target { database: lost.database.as_str().into(), role: None });
+    let elevated = Arc::new(Target { database: lost.database.as_str().into(), role: None, calls: false });
     let recognise = ExecutorRequest::Recognise { owner_role: known.owner_role.clone() };
     let taken = match broker::request(app, &elevated, &recognise).await {
         Ok(Recognised::NotYet) => Ok(Found::NotYet),
@@ -143,7 +143,7 @@ async fn take(app: &Arc<App>, lost: &Lost, known: LostDatabase, of_owner: bool) 
         let let_in = TenantWork::LetIn { database: lost.database.clone(), role: known.owner_role.clone() };
         work::<()>(app, let_in).await?;
     }
-    let reader = Arc::new(Target { database: lost.database.as_str().into(), role });
+    let reader = Arc::new(Target { database: lost.database.as_str().into(), role, calls: false });
     let state: Option<RestoredState> = broker::request(app, &reader, &ExecutorRequest::RestoredState).await?;
     let Some(state) = state else { return Ok(Found::NotYet) };
     let mut adopted = None;
