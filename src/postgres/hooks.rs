@@ -268,6 +268,11 @@ fn may_disturb(database: &str) -> bool {
     .is_ok_and(|allowed| allowed == Some(true))
 }
 
+/// Whether this process is one of our executors.
+pub(crate) fn is_executor() -> bool {
+    EXECUTOR.get()
+}
+
 /// Marks this process as one of our executors.
 pub(crate) fn mark_executor() {
     EXECUTOR.set(true);

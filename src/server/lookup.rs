@@ -173,10 +173,7 @@ impl Registry {
         let platform = self.platform(platform)?;
         let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
         let found = match schema.filter(|name| !name.is_empty()) {
-            None => match platform.schemas.get("").and_then(|own| own.find(tenant)) {
-                Some(found) => Some(found),
-                None => platform.by_database_name(tenant),
-            },
+            None => platform.schemas.get("").and_then(|own| own.find(tenant)),
             Some(name) => platform.schema(name)?.find(tenant),
         };
         found.filter(|tenant| tenant.ready).ok_or_else(|| {
@@ -204,14 +201,21 @@ impl Registry {
         schema: Option<&str>,
         tenant: Option<&str>,
     ) -> Result<&Arc<Target>, Failure> {
-        let found = self.tenant(platform, schema, tenant)?;
+        let found = match self.tenant(platform, schema, tenant) {
+            Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
+                let of_stored = self.platform(platform)?.by_database_name(tenant.unwrap_or(MAIN_TENANT));
+                of_stored.filter(|tenant| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)?
+            }
+            result => result?,
+        };
         match &found.suspended {
             None => Ok(&found.target),
             Some(reason) => {
                 let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 let name = tenant.filter(|_| !is_main(tenant)).unwrap_or(MAIN_TENANT);
-                Err(Failure::new(ErrorCode::TenantSuspended, format!("the tenant \"{name}\" is suspended{because}"))
-                    .database(&*found.target.database))
+                let failure =
+                    Failure::new(ErrorCode::TenantSuspended, format!("the tenant \"{name}\" is suspended{because}"));
+                Err(Failure { sqlstate: Some("57P03".to_owned()), ..failure }.database(&*found.target.database))
             }
         }
     }

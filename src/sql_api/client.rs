@@ -4,11 +4,16 @@ use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use stonescriptdb_protocol::{BackendRequest, ErrorCode, Failure, FrameKind, HEADER_LEN, Header, encode};
 
+use crate::postgres::hooks;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts};
 use crate::server::{SOCKET_PATH, TOUCHED_FOLDER};
+
+/// So long a session waits at its commit. Its locks are still held then, on tables that CREATE EXTENSION has just made, for example.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A socket with the waiter on it; the waiter goes first.
 struct Client {
@@ -64,9 +69,13 @@ pub(crate) fn release_databases() {
     });
 }
 
-/// Tells the server worker to read the registry again, without waiting for it. Raises nothing.
+/// Tells the server worker to read the registry again, and waits for it a little. Raises nothing.
 pub(crate) fn tell_registry_changed() {
-    tell(&BackendRequest::RegistryChanged);
+    let told = tell(&BackendRequest::RegistryChanged);
+    // What a session has committed counts from then on: a token, say. The server worker closes when it has read.
+    if let (Some(mut stream), false) = (told, hooks::is_executor()) {
+        let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read(&mut [0]));
+    }
 }
 
 /// Writes down, before it is committed, that a transaction changes the catalog of a database: the server worker finds it whenever it
@@ -81,11 +90,11 @@ pub(crate) fn tell_touched(_database: u32) {
     tell(&BackendRequest::Touched);
 }
 
-fn tell(request: &BackendRequest) {
-    if let (Ok(mut stream), Ok(frame)) = (UnixStream::connect(SOCKET_PATH), encode(FrameKind::Ask, request)) {
-        // It looks now and then anyway.
-        let _ = stream.write_all(&frame);
-    }
+/// It looks now and then anyway: that it is not there means nothing.
+fn tell(request: &BackendRequest) -> Option<UnixStream> {
+    let mut stream = UnixStream::connect(SOCKET_PATH).ok()?;
+    stream.write_all(&encode(FrameKind::Ask, request).ok()?).ok()?;
+    Some(stream)
 }
 
 impl Client {

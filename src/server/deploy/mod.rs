@@ -322,7 +322,8 @@ fn gate_name(platform: Option<&str>, schema: Option<&str>, selection: &Selection
             };
             name.unwrap_or(platform)
         }
-        // With a space, so that it is no database's name.
+        // With a space, so that it is no database's name. Who stores a bundle touches no database.
+        Selection::Nothing => format!("{platform} {schema}/upload"),
         _ => format!("{platform} {schema}"),
     }
 }

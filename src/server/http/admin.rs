@@ -106,6 +106,9 @@ pub(super) async fn revoke_token(State(app): State<Arc<App>>, request: Request) 
     access::require_admin(&settings, request.headers())?;
     let request: RevokeToken = body::json(request, &settings, "a token to be revoked").await?;
     let id = request.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("id"))?;
+    if uuid::Uuid::parse_str(&id).is_err() {
+        return Err(body::invalid("the field id is the UUID of a token").into());
+    }
     let revoked = deploy::revoke_token(&app, &id).await?;
     Ok(answer::json(StatusCode::OK, &serde_json::json!({"id": id, "revoked": revoked})))
 }

@@ -71,7 +71,8 @@ pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, r
     let platform = registry.platform(&name)?;
     let query = request.uri().query().unwrap_or_default();
     let schema = match url_value(query, "schema").filter(|name| !name.is_empty()) {
-        Some(name) => Some(platform.schema(&name)?.name.clone()),
+        // Of a schema that is not there, there are none: who asks so wants to know whether a database is there.
+        Some(name) => Some(platform.schema(&name).map_or(name, |schema| schema.name.clone())),
         None => None,
     };
     listed(deploy::list(&app, Listing::Databases { platform: platform.name.clone(), schema }).await)
