@@ -4,7 +4,7 @@ CREATE VIEW databases AS
     SELECT d.platform, nullif(d.schema_name, '') AS schema_name, d.tenant_id, coalesce(c.datname, d.name) AS database,
            CASE WHEN d.state <> 'ready' THEN d.state WHEN c.oid IS NULL THEN 'missing' WHEN d.suspended IS NOT NULL THEN 'suspended'
                 ELSE 'ready' END AS state,
-           d.suspended AS suspended_because, d.bundle_sha256, coalesce(d.bundle_sha256 = s.bundle_sha256, false) AS is_current,
+           d.suspended AS suspended_because, d.bundle_sha256, coalesce(c.oid IS NOT NULL AND d.bundle_sha256 = s.bundle_sha256, false) AS is_current,
            d.touched, d.unfinished, d.deployment_id, d.deployed_at,
            pg_catalog.pg_stat_get_db_numbackends(c.oid) AS connections, d.drift, d.checked_at, d.size_bytes, d.measured_at, d.created_at
     FROM database d LEFT JOIN pg_catalog.pg_database c ON c.oid = d.datid

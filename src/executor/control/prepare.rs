@@ -52,7 +52,7 @@ fn registered(request: &Deployment) -> Result<Prepared, Failure> {
     let schema_named = schema_named(request)?;
     let platform = platform(&named, request)?;
     let schema = schema(&platform, schema_named.as_ref(), request)?;
-    let chosen = databases(&named, &platform, &schema, request)?;
+    let (chosen, missing) = databases(&named, &platform, &schema, request)?;
     let mut bundles = Chosen::new(&platform.name, sent);
     if request.selection == Selection::Nothing {
         bundles.place_for(schema.bundle_sha256.as_deref(), None)?;
@@ -80,7 +80,8 @@ fn registered(request: &Deployment) -> Result<Prepared, Failure> {
             bundle,
         });
     }
-    let (bundles, warnings) = bundles.into_parts();
+    let (bundles, mut warnings) = bundles.into_parts();
+    warnings.extend(missing);
     record::begin(request, &platform.name, &schema.name, &bundles, &databases)?;
     Ok(Prepared {
         mode: request.mode,
@@ -231,23 +232,28 @@ fn existing(database: registry::Database) -> Database {
     }
 }
 
+/// The databases of a deployment, and a remark on each that should be there and is not.
 fn databases(
     named: &Named,
     platform: &Platform,
     schema: &Schema,
     request: &Deployment,
-) -> Result<Vec<Database>, Failure> {
+) -> Result<(Vec<Database>, Vec<String>), Failure> {
+    let only = |databases| Ok((databases, Vec::new()));
     match &request.selection {
-        Selection::Nothing => Ok(Vec::new()),
-        Selection::Tenant(tenant) => one(named, platform, schema, tenant.as_deref(), request).map(|one| vec![one]),
+        Selection::Nothing => only(Vec::new()),
+        Selection::Tenant(tenant) => only(vec![one(named, platform, schema, tenant.as_deref(), request)?]),
         Selection::All => {
             let all = registry::databases(&platform.name, &schema.name, None)?;
-            let there: Vec<Database> =
-                all.into_iter().filter(|database| database.ready && database.exists).map(existing).collect();
-            if !there.is_empty() || !may_adopt(named, request)? {
-                return Ok(there);
+            let (there, missing): (Vec<_>, Vec<_>) =
+                all.into_iter().filter(|database| database.ready).partition(|database| database.exists);
+            if there.is_empty() && may_adopt(named, request)? {
+                return only(vec![one(named, platform, schema, None, request)?]);
             }
-            one(named, platform, schema, None, request).map(|one| vec![one])
+            let remark = |database: registry::Database| {
+                format!("the database \"{}\" is left out: it was dropped by other means", database.name)
+            };
+            Ok((there.into_iter().map(existing).collect(), missing.into_iter().map(remark).collect()))
         }
         Selection::Only(tenants) => {
             let all = registry::databases(&platform.name, &schema.name, None)?;
@@ -261,7 +267,7 @@ fn databases(
                 found.push(tenant.key);
             }
             let wanted = |database: &registry::Database| found.contains(&database.tenant.key);
-            Ok(all.into_iter().filter(wanted).map(existing).collect())
+            only(all.into_iter().filter(wanted).map(existing).collect())
         }
     }
 }

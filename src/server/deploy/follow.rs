@@ -108,6 +108,15 @@ pub(in crate::server) async fn follow(app: Arc<App>) {
     }
 }
 
+/// Looks now at databases that were made anew, so that a deployment does not leave them out.
+pub(super) async fn settle(app: &Arc<App>) {
+    app.main.read_registry().await;
+    for lost in &app.registry().lost {
+        // What cannot be settled now is told by those who look at it again and again.
+        let _ = restored(app, lost).await;
+    }
+}
+
 enum Found {
     /// It is the tenant's again.
     Taken,

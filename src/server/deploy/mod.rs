@@ -185,6 +185,11 @@ async fn carry_out(
     let is_again = matches!(begin, Begin::Again(_));
     // What somebody changed by hand until now is known before the registry is believed.
     touched::flush(app).await;
+    if let Begin::New(deployment) = &begin
+        && matches!(deployment.selection, Selection::All | Selection::Only(_))
+    {
+        follow::settle(app).await;
+    }
     let (prepared, archive, pass, gate) = match begin {
         Begin::New(deployment) => prepare(app, job, *deployment).await?,
         Begin::Again(again) => reopen(app, job, again).await?,
