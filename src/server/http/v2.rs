@@ -70,11 +70,9 @@ pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, r
     let registry = app.registry();
     let platform = registry.platform(&name)?;
     let query = request.uri().query().unwrap_or_default();
-    let schema = match url_value(query, "schema").filter(|name| !name.is_empty()) {
-        // Of a schema that is not there, there are none: who asks so wants to know whether a database is there.
-        Some(name) => Some(platform.schema(&name).map_or(name, |schema| schema.name.clone())),
-        None => None,
-    };
+    // Of a schema that is not there, there are none: who asks so wants to know whether a database is there.
+    let schema = url_value(query, "schema").filter(|name| !name.is_empty());
+    let schema = schema.map(|name| platform.schema(&name).map_or(name, |schema| schema.name.clone()));
     listed(deploy::list(&app, Listing::Databases { platform: platform.name.clone(), schema }).await)
 }
 

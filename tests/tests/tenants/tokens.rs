@@ -49,7 +49,7 @@ fn a_platform_with_a_token_needs_it() {
         http.bearer(&first).post_json(path, &database).error(404, "schema_not_found");
     }
     // Its manifest's platform counts too.
-    let manifest = notes().file("stonescript.json", &json!({"platform": name}).to_string()).tar_gz();
+    let manifest = notes().file("stonescript.json", json!({"platform": name}).to_string()).tar_gz();
     http.multipart("/register", &[], Some(("schema", &manifest))).error(401, "unauthorized");
     http.bearer(&first).multipart("/register", &[], Some(("schema", &manifest))).ok();
 
