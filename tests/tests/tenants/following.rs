@@ -173,3 +173,29 @@ fn a_check_is_noted_in_the_registry() {
     assert_eq!(database_row(&cluster, &platform.database_of("d"), "drift, checked_at > deployed_at"), "3 t");
     assert_eq!(database_row(&cluster, &platform.database_of("e"), "drift, checked_at > deployed_at"), "0 t");
 }
+
+#[test]
+fn a_restore_that_goes_on_is_waited_for() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "slw", &notes());
+    platform.register_tenant("acme", &notes()).ok();
+    let database = platform.database_of("acme");
+    let dump = cluster.dir().join("slow.dump").display().to_string();
+    run(&cluster, "pg_dump", &["-Fc", "-f", &dump, &database]);
+    sql::done(cluster.control().batch_execute(&format!("DROP DATABASE {database}")));
+    run(&cluster, "createdb", &[&database]);
+    // Somebody who restores has more to do.
+    let mut busy = cluster.connect(&database);
+    let restoring = std::thread::spawn(move || {
+        let begun = std::time::Instant::now();
+        sql::done(busy.batch_execute("SELECT pg_sleep(4)"));
+        begun
+    });
+    run(&cluster, "pg_restore", &["-d", &database, &dump]);
+    eventually("the tenant to answer", || {
+        let answer = platform.call_tenant("acme", "read_notes", json!([]));
+        check(answer.status == 200, format!("{answer:?}"))
+    });
+    assert!(restoring.is_finished(), "it was taken while somebody worked in it");
+    restoring.join().expect("the thread ends well");
+}
