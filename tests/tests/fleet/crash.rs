@@ -52,8 +52,8 @@ fn a_killed_cluster_resumes_and_runs_no_migration_twice() {
             let row = deployment(&cluster, &id);
             // The first goes alone: if it is held, nothing more will be done.
             let stuck = held.as_ref().is_some_and(|held| {
-                let first = &parts(&cluster, &id)[0];
-                first["database"] == held.as_str() && first["state"] == "running"
+                kit::begun(&cluster, &id) == [held.as_str()]
+                    && kit::in_state(&cluster, &id, "running") == [held.as_str()]
             });
             check(stuck || kit::number(&row, "done") >= done as i64, row)
         });

@@ -245,6 +245,27 @@ pub fn in_state(cluster: &Cluster, id: &str, state: &str) -> Vec<String> {
     there.map(|part| part["database"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
+/// The databases of a deployment that have begun, in the order in which they did.
+#[track_caller]
+pub fn begun(cluster: &Cluster, id: &str) -> Vec<String> {
+    let query = format!(
+        "SELECT database FROM stonescriptdb.deployment_databases WHERE deployment_id = '{id}' AND started_at IS NOT NULL ORDER BY started_at"
+    );
+    sql::texts(&mut cluster.control(), &query)
+}
+
+/// Waits until one database of a deployment runs; its name.
+#[track_caller]
+pub fn wait_running(cluster: &Cluster, id: &str) -> String {
+    eventually("one to run", || in_state(cluster, id, "running").into_iter().next().ok_or_else(|| "none".to_owned()))
+}
+
+/// Has a running cluster's deployments wait no longer than that for each other.
+pub fn wait_shortly(cluster: &Cluster) {
+    cluster.configure("stonescriptdb.deploy_wait", "300ms");
+    cluster.reload();
+}
+
 /// Waits until a database of a deployment is in a state.
 #[track_caller]
 pub fn wait_state(cluster: &Cluster, id: &str, database: &str, state: &str) -> Value {

@@ -43,10 +43,7 @@ fn the_views_move_while_it_runs() {
     assert_eq!((number(&before, "databases"), number(&before, "remaining")), (8, 8), "{before:#}");
     let mut stages: BTreeMap<String, i32> = BTreeMap::new();
     for opened in 1..=8 {
-        let running = eventually("one to run", || {
-            let running = kit::in_state(&cluster, &id, "running");
-            running.first().cloned().ok_or_else(|| "none".to_owned())
-        });
+        let running = kit::wait_running(&cluster, &id);
         gate.open(&running);
         let after = eventually("it to be counted", || {
             let row = deployment(&cluster, &id);

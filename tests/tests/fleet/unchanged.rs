@@ -6,28 +6,37 @@ use serde_json::json;
 
 use crate::kit::{self, Fleet, bundle, by_hand, gated, in_state, registered};
 
-/// The executors in the platform's databases.
-#[track_caller]
-fn workers(fleet: &Fleet<'_>) -> Vec<String> {
-    let query = format!(
-        "SELECT database || ' ' || coalesce(role::text, '') FROM stonescriptdb.workers WHERE starts_with(database::text, '{}_')",
-        fleet.platform.name
-    );
-    sql::texts(&mut fleet.cluster.control(), &query)
+/// Databases that nobody can connect to, until this is dropped: who is said to be there already was not asked.
+struct Closed<'f, 'c> {
+    fleet: &'f Fleet<'c>,
 }
 
-/// Ends the executors in the platform's databases: who is there afterwards has come since.
-#[track_caller]
-fn end_workers(fleet: &Fleet<'_>) {
-    eventually("the executors to be gone", || {
-        let query = format!(
-            "SELECT pg_terminate_backend(pid) FROM stonescriptdb.workers WHERE starts_with(database::text, '{}_')",
-            fleet.platform.name
-        );
-        sql::texts(&mut fleet.cluster.control(), &query);
-        let left = workers(fleet);
-        check(left.is_empty(), format!("{left:?}"))
-    });
+impl<'f, 'c> Closed<'f, 'c> {
+    /// Closes all databases of a platform but those named. No hook sees it.
+    #[track_caller]
+    fn all_but(fleet: &'f Fleet<'c>, open: &[&str]) -> Closed<'f, 'c> {
+        let open: Vec<String> = open.iter().map(|tenant| fleet.database(tenant)).collect();
+        let close = "UPDATE pg_database SET datallowconn = false WHERE datname = ANY($1) AND NOT datname = ANY($2)";
+        sql::done(fleet.cluster.control().execute(close, &[&fleet.databases(), &open]));
+        let closed = Closed { fleet };
+        eventually("their executors to be gone", || {
+            let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1) AND NOT datname = ANY($2)";
+            let left = sql::done(fleet.cluster.control().query(end, &[&fleet.databases(), &open])).len();
+            check(left == 0, left)
+        });
+        closed
+    }
+}
+
+impl Drop for Closed<'_, '_> {
+    fn drop(&mut self) {
+        if let Ok(mut control) = self.fleet.cluster.try_connect_as("postgres", "postgres") {
+            let _ = control.execute(
+                "UPDATE pg_database SET datallowconn = true WHERE datname = ANY($1)",
+                &[&self.fleet.databases()],
+            );
+        }
+    }
 }
 
 /// The platform's databases that the registry knows as touched.
@@ -45,31 +54,30 @@ fn databases_at_the_target_are_not_connected_to() {
     let cluster = Cluster::start();
     let fleet = Fleet::new(&cluster, "still", &bundle(1), 6);
     sql::done(fleet.run(&bundle(2), ""));
-    end_workers(&fleet);
-    for (what, run) in [("the archive is sent", true), ("the newest is meant", false)] {
-        let files = bundle(2);
-        let platform = &fleet.platform.name;
-        let answer = kit::migrate_all(&mut cluster.control(), platform, None, run.then_some(&files), "parallel => 4");
-        let answer = sql::done(answer);
-        kit::check_answer(&cluster, &answer);
-        let numbers = ["total", "succeeded", "unchanged", "failed"].map(|name| kit::number(&answer, name));
-        assert_eq!(numbers, [7, 0, 7, 0], "{what}: {answer:#}");
-        assert_eq!((&answer["status"], &answer["migrations_applied"]), (&json!("completed"), &json!(0)), "{answer:#}");
-        assert_eq!(workers(&fleet), Vec::<String>::new(), "{what}: nobody was to connect");
-    }
-    let answer =
+    {
+        let _closed = Closed::all_but(&fleet, &[]);
+        for (what, sent) in [("the archive is sent", true), ("the newest is meant", false)] {
+            let (files, platform) = (bundle(2), &fleet.platform.name);
+            let files = sent.then_some(&files);
+            let answer = sql::done(kit::migrate_all(&mut cluster.control(), platform, None, files, "parallel => 4"));
+            kit::check_answer(&cluster, &answer);
+            let numbers = ["total", "succeeded", "unchanged", "failed"].map(|name| kit::number(&answer, name));
+            assert_eq!(numbers, [7, 0, 7, 0], "{what}: {answer:#}");
+            assert_eq!(
+                (&answer["status"], &answer["migrations_applied"]),
+                (&json!("completed"), &json!(0)),
+                "{answer:#}"
+            );
+        }
         cluster.http().migrate(&fleet.platform.name, None, &bundle(2).tar_gz(), &[]).ok().field("unchanged", 7);
-    assert_eq!(workers(&fleet), Vec::<String>::new(), "{answer}");
+    }
     // One tenant is another bundle's: it alone is connected to.
     sql::done(fleet.run(&bundle(3), "tenants => '{t004}'"));
-    end_workers(&fleet);
-    let answer = sql::done(fleet.run(&bundle(2), ""));
-    assert_eq!((&answer["succeeded"], &answer["unchanged"]), (&json!(1), &json!(6)), "{answer:#}");
-    let other: Vec<String> = workers(&fleet)
-        .into_iter()
-        .filter(|worker| !worker.starts_with(&format!("{} ", fleet.database("t004"))))
-        .collect();
-    assert_eq!(other, Vec::<String>::new(), "only of t004");
+    {
+        let _closed = Closed::all_but(&fleet, &["t004"]);
+        let answer = sql::done(fleet.run(&bundle(2), ""));
+        assert_eq!((&answer["succeeded"], &answer["unchanged"]), (&json!(1), &json!(6)), "{answer:#}");
+    }
     assert_eq!(fleet.edition("t004"), 2);
 }
 
@@ -92,15 +100,13 @@ fn a_database_that_somebody_changed_is_known_and_repaired_alone() {
             let touched = touched(&fleet);
             check(touched == [database.clone()], format!("{statement}: {touched:?}"))
         });
-        end_workers(&fleet);
-        let answer = sql::done(fleet.run(&bundle(2), ""));
+        let closed = Closed::all_but(&fleet, &[tenant]);
+        let answer = sql::done(fleet.run(&bundle(2), "on_error => 'continue'"));
+        drop(closed);
         kit::check_answer(&cluster, &answer);
         assert_eq!((&answer["succeeded"], &answer["unchanged"]), (&json!(1), &json!(5)), "{statement}: {answer:#}");
         let id = answer["deployment_id"].as_str().expect("an id");
-        assert_eq!(in_state(&cluster, id, "completed"), [database.clone()], "{statement}");
-        let others: Vec<String> =
-            workers(&fleet).into_iter().filter(|worker| !worker.starts_with(&format!("{database} "))).collect();
-        assert_eq!(others, Vec::<String>::new(), "{statement}: exactly that one");
+        assert_eq!(in_state(&cluster, id, "completed"), [database.clone()], "{statement}: exactly that one");
         assert_eq!(touched(&fleet), Vec::<String>::new(), "{statement}");
         assert_eq!(fleet.edition(tenant), 2, "{statement}");
         let email = "SELECT count(*) FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -125,18 +131,16 @@ fn verify_looks_at_every_database() {
     let cluster = Cluster::start();
     let fleet = Fleet::new(&cluster, "verify", &bundle(1), 4);
     sql::done(fleet.run(&bundle(2), ""));
-    end_workers(&fleet);
     let answer = sql::done(fleet.run(&bundle(2), "verify => true"));
     assert_eq!((&answer["status"], &answer["failed"]), (&json!("completed"), &json!(0)), "{answer:#}");
     assert_eq!(answer["verification"]["passed"], true, "{answer:#}");
     assert_eq!(kit::number(&answer, "succeeded") + kit::number(&answer, "unchanged"), 5, "{answer:#}");
-    let seen = workers(&fleet);
-    for database in fleet.databases() {
-        assert!(
-            seen.iter().any(|worker| worker.starts_with(&format!("{database} "))),
-            "{database} was not looked at: {seen:?}"
-        );
-    }
+    // Who cannot be looked at is not said to be well.
+    let closed = Closed::all_but(&fleet, &["main", "t001", "t002", "t004"]);
+    let answer = sql::done(fleet.run(&bundle(2), "verify => true, on_error => 'continue', retries => 0"));
+    drop(closed);
+    assert_eq!((&answer["status"], &answer["failed"]), (&json!("partial"), &json!(1)), "{answer:#}");
+    assert_eq!(in_state(&cluster, &fleet.last(), "failed"), [fleet.database("t003")]);
 
     let silent =
         "UPDATE pg_proc SET prosrc = 'SELECT 77' WHERE proname = 'edition' AND pronamespace = 'public'::regnamespace";

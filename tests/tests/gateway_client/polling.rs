@@ -112,8 +112,10 @@ fn a_tenant_that_fails_is_named() {
 
 #[test]
 fn a_second_command_attaches_to_the_job_that_runs() {
-    let cluster = Cluster::builder().setting("stonescriptdb.deploy_wait", "300ms").start();
+    let cluster = Cluster::start();
     let mut stone = platform(&cluster, "attach", 2);
+    cluster.configure("stonescriptdb.deploy_wait", "300ms");
+    cluster.reload();
     let held = [0, 1].map(|n| database(&stone, n));
     for database in &held {
         by_hand(&cluster, "postgres", &format!("CREATE ROLE gate_{database}"));
