@@ -81,12 +81,10 @@ fn check_interrupted(fleet: &Fleet<'_>, id: &str, round: usize, must: bool, what
         let state = part["state"].as_str().unwrap_or_default();
         assert!(["pending", "interrupted", "completed"].contains(&state), "{what}: {part:#}");
     }
-    let recorded = format!(
-        "SELECT (SELECT n FROM counter) || ' ' || (SELECT count(*) FROM _stonescriptdb_gateway_migrations WHERE migration_file LIKE '%\\_add.pssql')
-                || ' ' || edition()::text"
-    );
+    let recorded = "SELECT (SELECT n FROM counter) || ' ' || (SELECT count(*) FROM _stonescriptdb_gateway_migrations WHERE migration_file LIKE '%\\_add.pssql')
+                || ' ' || edition()::text";
     for database in fleet.databases() {
-        let seen = sql::text(&mut fleet.cluster.connect(&database), &recorded);
+        let seen = sql::text(&mut fleet.cluster.connect(&database), recorded);
         let before = match round {
             1 => "0 0 1".to_owned(),
             _ => format!("{0} {0} {1}", round - 1, 99 + round),

