@@ -92,7 +92,9 @@ impl Done {
         }
         if self.dry_run && self.outcomes.len() > 1 {
             put("plans", self.plans());
-        } else if self.dry_run {
+        }
+        if self.dry_run {
+            // Of databases in the same state one has kept the statements.
             let steps: Vec<_> = reports.iter().flat_map(|report| &report.plan).collect();
             put("plan", json!(steps));
         }
