@@ -50,6 +50,11 @@ CREATE FUNCTION call_rows(platform text, function text, params jsonb DEFAULT '[]
     AS $$ SELECT row FROM pg_catalog.jsonb_array_elements(stonescriptdb.call($1, $2, $3, $4, $5) -> 'rows') AS row $$;
 COMMENT ON FUNCTION call_rows(text, text, jsonb, text, text) IS 'as call, one row of the result a row';
 
+CREATE FUNCTION call_batch(platform text, calls jsonb, tenant_id text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_call_batch';
+COMMENT ON FUNCTION call_batch(text, jsonb, text, text) IS
+    'calls functions of a tenant in order, all in one transaction of its own, all or none: calls is an array of {"function", "params"}; gives results and execution_time_ms';
+
 CREATE FUNCTION create_tenant(platform text, tenant_id text) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_create_tenant';
 COMMENT ON FUNCTION create_tenant(text, text) IS 'creates a tenant''s database from the newest bundle of its platform';

@@ -82,6 +82,8 @@ fn status_of_sqlstate(sqlstate: &str) -> u16 {
         "23505" | "23503" | "40001" | "40P01" => 409,
         "42501" => 403,
         "57014" => 504,
+        // A write in a transaction that only reads, as those of GET are.
+        "25006" => 405,
         _ => match sqlstate.strip_prefix("PT").and_then(|status| status.parse().ok()) {
             Some(status @ 400..=599) => status,
             _ if sqlstate.starts_with("22") => 422,
@@ -113,6 +115,9 @@ pub(crate) fn to_json(failure: &Failure, request_id: Option<&str>) -> Value {
     }
     if let Some(line) = failure.line {
         body.insert("line".to_owned(), json!(line));
+    }
+    if let Some(index) = failure.failed_call {
+        body.insert("failed_call".to_owned(), json!(index));
     }
     if let Some(validation) = failure.validation.as_deref().and_then(|text| serde_json::from_str(text).ok()) {
         body.insert("schema_validation".to_owned(), validation);
@@ -152,6 +157,9 @@ pub(crate) fn context_line(failure: &Failure) -> String {
     }
     if let Some(number) = failure.line {
         line.push_str(&format!(", line {number}"));
+    }
+    if let Some(index) = failure.failed_call {
+        line.push_str(&format!(", call {index} of the batch"));
     }
     if let Some(context) = &failure.context {
         line.push('\n');

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use crate::postgres::hooks;
+use crate::postgres::{hooks, request};
 
 type Text = GucSetting<Option<CString>>;
 type Number = GucSetting<i32>;
@@ -34,6 +34,11 @@ static MAX_QUEUE: Number = Number::new(1000);
 /// How long a call may wait for an executor before it is told to come again.
 static QUEUE_TIMEOUT: Number = Number::new(10_000);
 static CALL_TIMEOUT: Number = Number::new(30_000);
+/// What a caller may ask for: an executor that is held for longer is missed by others.
+static MAX_CALL_TIMEOUT: Number = Number::new(5 * 60_000);
+/// A batch holds its locks from the first call to the last.
+static MAX_BATCH: Number = Number::new(100);
+static MAX_CALL_RETRIES: Number = Number::new(3);
 static DEPLOY_WAIT: Number = Number::new(30_000);
 /// How long one statement of a deployment waits for a lock that a tenant's own transactions hold.
 static DEPLOY_LOCK_TIMEOUT: Number = Number::new(5_000);
@@ -81,6 +86,9 @@ pub(crate) struct Settings {
     pub(crate) max_queue: usize,
     pub(crate) queue_timeout: Duration,
     pub(crate) call_timeout_ms: u32,
+    pub(crate) max_call_timeout_ms: u32,
+    pub(crate) max_batch: usize,
+    pub(crate) max_call_retries: u8,
     pub(crate) deploy_wait: Duration,
     pub(crate) deploy_lock_timeout: Duration,
     pub(crate) max_request_body: usize,
@@ -110,6 +118,9 @@ pub(crate) fn current() -> Settings {
         max_queue: positive(&MAX_QUEUE) as usize,
         queue_timeout: milliseconds(&QUEUE_TIMEOUT),
         call_timeout_ms: positive(&CALL_TIMEOUT),
+        max_call_timeout_ms: positive(&MAX_CALL_TIMEOUT),
+        max_batch: positive(&MAX_BATCH) as usize,
+        max_call_retries: u8::try_from(MAX_CALL_RETRIES.get()).unwrap_or(0),
         deploy_wait: milliseconds(&DEPLOY_WAIT),
         deploy_lock_timeout: milliseconds(&DEPLOY_LOCK_TIMEOUT),
         max_request_body: positive(&MAX_REQUEST_BODY) as usize * 1024,
@@ -140,11 +151,6 @@ pub(crate) fn online_table_bytes() -> u64 {
 /// Databases of the standalone gateway are taken over.
 pub(crate) fn adopt_gateway_databases() -> bool {
     ADOPT_GATEWAY_DATABASES.get()
-}
-
-/// Milliseconds that a call may take when nothing else is said.
-pub(crate) fn call_timeout_ms() -> u32 {
-    positive(&CALL_TIMEOUT)
 }
 
 /// What an archive may cost.
@@ -285,6 +291,25 @@ pub(crate) fn define() {
             ms,
         ),
         (
+            c"stonescriptdb.max_call_timeout",
+            c"Greatest time that a caller may ask for with X-Timeout-Ms.",
+            &MAX_CALL_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (c"stonescriptdb.max_batch", c"Calls in one batch.", &MAX_BATCH, 1, 10_000, Sighup, none),
+        (
+            c"stonescriptdb.max_call_retries",
+            c"Times that a call is tried again after a serialization failure or a deadlock, if it asks for that.",
+            &MAX_CALL_RETRIES,
+            0,
+            100,
+            Sighup,
+            none,
+        ),
+        (
             c"stonescriptdb.deploy_wait",
             c"Time that a deployment waits for another one of the same database.",
             &DEPLOY_WAIT,
@@ -422,4 +447,5 @@ pub(crate) fn define() {
         none,
     );
     hooks::reserve_prefix();
+    request::define();
 }

@@ -8,10 +8,13 @@ mod extensions;
 mod recognise;
 
 use serde::Serialize;
-use stonescriptdb_protocol::{CallRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, Hello, encode};
+use stonescriptdb_protocol::{
+    BatchRequest, CallRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, Hello, RequestContext, decode_with_tail,
+    encode,
+};
 
 use crate::postgres::{self, session, wait, worker};
-use call::Caller;
+use call::{Caller, Span, attempts};
 use channel::Channel;
 
 /// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
@@ -21,6 +24,7 @@ pub(crate) fn main(id: u64) -> ! {
     let extra = worker::extra();
     let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));
     let role = (!role.is_empty()).then_some(role);
+    session::note_timeout_of_files();
     worker::connect(database, role);
     if role.is_none() {
         // As superuser nothing may be found but PostgreSQL's own.
@@ -36,6 +40,7 @@ pub(crate) fn main(id: u64) -> ! {
         let _ = session::set_default(setting, value);
     }
     postgres::invalidation::watch();
+    postgres::request::reach_parallel_workers();
     let Ok(mut channel) = Channel::connect() else { worker::exit(0) };
     let hello = Hello { executor: id, pid: worker::my_pid() };
     if encode(FrameKind::Hello, &hello).is_ok_and(|frame| channel.write(&frame)) {
@@ -53,6 +58,7 @@ fn serve(channel: &mut Channel) {
         wait::forget_cancel();
         let answer = match kind {
             FrameKind::Call => call(&mut caller, &payload),
+            FrameKind::Batch => batch(&mut caller, &payload),
             FrameKind::Request => request(&payload),
             _ => return,
         };
@@ -70,13 +76,29 @@ fn serve(channel: &mut Channel) {
 }
 
 fn call(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {
-    let Ok(request) = postcard::from_bytes::<CallRequest>(payload) else {
+    let Ok((request, headers)) = decode_with_tail::<CallRequest>(payload) else {
         return failure(&Failure::internal("a call does not decode"));
     };
     worker::report_running(request.function);
-    session::arm_timeout(request.timeout_ms);
-    let result = postgres::hooks::while_calling(|| caller.call(&request));
-    session::disarm_timeout();
+    let result = while_called_by(&request.context, headers, || {
+        attempts::carry_out(&request.rules, Span::Call, |attempt| caller.call(&request, attempt))
+    });
+    result.unwrap_or_else(|error| failure(&error))
+}
+
+/// Runs the calls of a request: what is done meanwhile is the caller's doing.
+fn while_called_by<T>(context: &RequestContext, headers: &[u8], f: impl FnOnce() -> T) -> T {
+    postgres::hooks::while_calling(|| postgres::request::during(context, headers, f))
+}
+
+fn batch(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {
+    let Ok((request, headers)) = decode_with_tail::<BatchRequest>(payload) else {
+        return failure(&Failure::internal("a batch does not decode"));
+    };
+    worker::report_running("batch");
+    let result = while_called_by(&request.context, headers, || {
+        attempts::carry_out(&request.rules, Span::batch(), |attempt| caller.batch(&request, attempt))
+    });
     result.unwrap_or_else(|error| failure(&error))
 }
 

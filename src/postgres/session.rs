@@ -3,6 +3,8 @@
 //! The parts of `DISCARD ALL` (commands/discard.c), but for the plan cache: plans are this extension's own, kept on purpose, and
 //! invalidated by PostgreSQL when what they depend on changes.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
 
 use super::error::{PgError, catch};
@@ -56,6 +58,46 @@ pub(crate) fn arm_timeout(milliseconds: u32) {
         // SAFETY: InitPostgres registered the handler in every worker that is connected to a database.
         unsafe { enable_timeout_after(STATEMENT_TIMEOUT, i32::try_from(milliseconds).unwrap_or(i32::MAX)) }
     }
+}
+
+/// Puts another limit, from now on, in the place of the one of [`arm_timeout`]; 0 is none.
+pub(crate) fn rearm_timeout(milliseconds: u32) {
+    if milliseconds == 0 {
+        // SAFETY: allowed whether armed or not.
+        unsafe { disable_timeout(STATEMENT_TIMEOUT, false) }
+    } else {
+        // One that is active is scheduled anew (timeout.c).
+        arm_timeout(milliseconds);
+    }
+}
+
+thread_local! {
+    static FROM_FILES: Cell<i32> = const { Cell::new(0) };
+}
+
+/// Notes the statement_timeout that the configuration files say; before the process is connected to a database.
+pub(crate) fn note_timeout_of_files() {
+    // SAFETY: reads a setting.
+    FROM_FILES.set(unsafe { pg_sys::StatementTimeout });
+}
+
+/// The statement_timeout of the database or the role, in milliseconds, if they say something else than the configuration files. That of
+/// the files is for ordinary sessions.
+pub(crate) fn own_timeout() -> Option<u32> {
+    // SAFETY: reads a setting.
+    let now = unsafe { pg_sys::StatementTimeout };
+    (now != FROM_FILES.get()).then(|| u32::try_from(now).unwrap_or(0))
+}
+
+/// A time as a setting has it (`5s`, `500`), in milliseconds.
+pub(crate) fn milliseconds_of(value: &str) -> Option<u32> {
+    let value = std::ffi::CString::new(value).ok()?;
+    let mut milliseconds = 0;
+    // SAFETY: guc.c's own parser reads the string and writes one number.
+    let read = unsafe {
+        pg_sys::parse_int(value.as_ptr(), &mut milliseconds, pg_sys::GUC_UNIT_MS as i32, std::ptr::null_mut())
+    };
+    read.then(|| u32::try_from(milliseconds).ok()).flatten()
 }
 
 /// Ends [`arm_timeout`]; a timeout that fired too late to matter is forgotten.
@@ -114,10 +156,14 @@ pub(crate) fn set_default(name: &'static std::ffi::CStr, value: &std::ffi::CStr)
     })
 }
 
+/// The role that is logged in; inside a transaction.
+pub(crate) fn login_role() -> String {
+    // SAFETY: a catalog look-up inside a transaction; true: a role that is gone gives null.
+    unsafe { super::error::text(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true)) }.unwrap_or_default()
+}
+
 /// The role that is logged in, and its address if it came over TCP; inside a transaction.
 pub(crate) fn who() -> (String, Option<String>) {
-    // SAFETY: a catalog look-up inside a transaction; true: a role that is gone gives null.
-    let role = unsafe { super::error::text(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), true)) };
     let address = pgrx::Spi::get_one::<String>("SELECT pg_catalog.host(pg_catalog.inet_client_addr())").ok().flatten();
-    (role.unwrap_or_default(), address)
+    (login_role(), address)
 }

@@ -151,6 +151,7 @@ macro_rules! sql_function {
 sql_function!(stonescriptdb_register, pg_finfo_stonescriptdb_register, crate::sql_api::register);
 sql_function!(stonescriptdb_migrate, pg_finfo_stonescriptdb_migrate, crate::sql_api::migrate);
 sql_function!(stonescriptdb_call, pg_finfo_stonescriptdb_call, crate::sql_api::call);
+sql_function!(stonescriptdb_call_batch, pg_finfo_stonescriptdb_call_batch, crate::sql_api::call_batch);
 sql_function!(stonescriptdb_create_tenant, pg_finfo_stonescriptdb_create_tenant, crate::sql_api::create_tenant);
 sql_function!(stonescriptdb_drop_tenant, pg_finfo_stonescriptdb_drop_tenant, crate::sql_api::drop_tenant);
 sql_function!(stonescriptdb_migrate_all, pg_finfo_stonescriptdb_migrate_all, crate::sql_api::migrate_all);

@@ -33,6 +33,15 @@ pub(crate) fn transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>)
     }
 }
 
+/// As [`transaction`], and nothing can be written in it. PostgreSQL lets nobody change that once the snapshot is taken.
+pub(crate) fn read_only_transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    transaction(|| {
+        // SAFETY: a flag of the present transaction, which the start of the next one sets anew.
+        unsafe { pg_sys::XactReadOnly = true };
+        f()
+    })
+}
+
 /// Runs a statement that brings its own snapshots (`CREATE DATABASE`) in a transaction command without an active one.
 pub(crate) fn bare_transaction(f: impl FnOnce()) -> Result<(), PgError> {
     // SAFETY: as in `transaction`.

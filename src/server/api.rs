@@ -1,62 +1,13 @@
 //! What can be asked of the server, one function each. SQL and HTTP both end here.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
 use serde_json::{Value, json};
-use stonescriptdb_protocol::{BackendRequest, CallRequest, ErrorCode, Failure, FrameKind, encode};
+use stonescriptdb_protocol::{BackendRequest, ErrorCode, Failure};
 
-use super::broker::Broken;
+use super::App;
+use super::calls::{self, BatchCall, Call, How, Whom};
 use super::deploy;
-use super::{App, broker};
-
-/// A call of a function.
-pub(super) struct Call<'a> {
-    pub(super) platform: &'a str,
-    /// The stored schema; `None` is the platform's own.
-    pub(super) schema: Option<&'a str>,
-    pub(super) tenant: Option<&'a str>,
-    pub(super) function: &'a str,
-    /// JSON text; empty is no parameters.
-    pub(super) params: &'a [u8],
-    /// Milliseconds; 0 is no limit.
-    pub(super) timeout_ms: u32,
-}
-
-/// Calls a function; gives the body of the answer, ready to be sent.
-///
-/// # Errors
-/// Those of the table of errors that concern calls.
-pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure> {
-    let started = Instant::now();
-    let target = app.registry().target(call.platform, call.schema, call.tenant)?.clone();
-    let settings = app.settings();
-    let request = CallRequest {
-        function: call.function,
-        params: call.params,
-        timeout_ms: call.timeout_ms,
-        max_result: settings.max_result_size,
-    };
-    let frame = encode(FrameKind::Call, &request)
-        .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
-    let answer = match broker::run(app, &target, &frame).await {
-        Err(Broken::NotBegun(failure)) if failure.code == ErrorCode::ConnectionFailed => {
-            // Perhaps the database went away or got another name a moment ago: then look again.
-            app.main.read_registry().await;
-            let now = app.registry().target(call.platform, call.schema, call.tenant)?.clone();
-            if now == target { Err(failure) } else { broker::run(app, &now, &frame).await.map_err(Failure::from) }
-        }
-        other => other.map_err(Failure::from),
-    };
-    let (_, mut body) = answer.map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })?;
-    // The executor's text lacks the closing brace, and in front of it is the number of rows.
-    body.advance(size_of::<u64>());
-    body.extend_from_slice(b",\"execution_time_ms\":");
-    body.extend_from_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
-    body.extend_from_slice(b"}");
-    Ok(body)
-}
 
 /// State of the server worker, as `GET /health` answers.
 pub(super) fn health(app: &App) -> Value {
@@ -86,16 +37,17 @@ pub(super) fn health(app: &App) -> Value {
 /// What a backend asks, answered with JSON text.
 pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<Vec<u8>, Failure> {
     match request {
-        BackendRequest::Call { platform, schema, tenant, function, params, timeout_ms } => {
-            let request = Call {
-                platform: &platform,
-                schema: schema.as_deref(),
-                tenant: tenant.as_deref(),
-                function: &function,
-                params: &params,
-                timeout_ms,
-            };
-            call(app, request).await.map(|body| body.to_vec())
+        BackendRequest::Call { platform, schema, tenant, function, params, role } => {
+            let whom = Whom { platform: &platform, schema: schema.as_deref(), tenant: tenant.as_deref() };
+            let call = Call { whom, how: over_sql(&role), function: &function, params: &params };
+            calls::call(app, call).await.map(|body| body.to_vec())
+        }
+        BackendRequest::Batch { platform, schema, tenant, calls, role } => {
+            let whom = Whom { platform: &platform, schema: schema.as_deref(), tenant: tenant.as_deref() };
+            let calls: Vec<BatchCall> = serde_json::from_slice(&calls).map_err(|error| {
+                Failure::new(ErrorCode::InvalidRequest, format!("calls is not an array of calls: {error}"))
+            })?;
+            calls::batch(app, whom, over_sql(&role), &calls).await.map(|body| body.to_vec())
         }
         BackendRequest::Deploy { deployment, wait } => text(&answered(deploy::begin(app, deployment), wait).await?.0),
         BackendRequest::Create { platform, schema, tenant, asked } => {
@@ -127,6 +79,10 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
         // These are the broker's own affair.
         BackendRequest::RegistryChanged | BackendRequest::Touched | BackendRequest::Hold { .. } => Ok(Vec::new()),
     }
+}
+
+fn over_sql(role: &str) -> How<'_> {
+    How { id: "", method: "", client: None, headers: None, role, asked_ms: 0, retry: false }
 }
 
 /// How far a deployment has come when it is answered.

@@ -76,6 +76,15 @@ pub(crate) struct Token {
     pub(super) expires: Option<SystemTime>,
 }
 
+/// What a call goes to.
+pub(crate) struct Called<'r> {
+    /// The platform as registered.
+    pub(super) platform: &'r str,
+    /// The tenant as registered.
+    pub(super) tenant: &'r str,
+    pub(super) target: &'r Arc<Target>,
+}
+
 /// A database as its owner role sees it.
 pub(super) struct Owned {
     /// The platform as registered.
@@ -170,46 +179,29 @@ impl Registry {
         schema: Option<&str>,
         tenant: Option<&str>,
     ) -> Result<&Tenant, Failure> {
-        let platform = self.platform(platform)?;
-        let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
-        let found = match schema.filter(|name| !name.is_empty()) {
-            None => platform.schemas.get("").and_then(|own| own.find(tenant)),
-            Some(name) => platform.schema(name)?.find(tenant),
-        };
-        found.filter(|tenant| tenant.ready).ok_or_else(|| {
-            let of = schema
-                .filter(|name| !name.is_empty())
-                .map(|name| format!(" in the schema \"{name}\""))
-                .unwrap_or_default();
-            Failure {
-                database: platform.database_name(schema, tenant),
-                ..Failure::new(
-                    ErrorCode::DatabaseNotFound,
-                    format!("the platform \"{}\" has no database for the tenant \"{tenant}\"{of}", platform.name),
-                )
-            }
-        })
+        self.platform(platform)?.tenant(schema, tenant).map(|(_, tenant)| tenant)
     }
 
     /// The database and call role of a platform's tenant, for a call.
     ///
     /// # Errors
     /// As [`Registry::tenant`]; `connection_failed` for one that is suspended.
-    pub(crate) fn target(
+    pub(crate) fn called(
         &self,
         platform: &str,
         schema: Option<&str>,
         tenant: Option<&str>,
-    ) -> Result<&Arc<Target>, Failure> {
-        let found = match self.tenant(platform, schema, tenant) {
+    ) -> Result<Called<'_>, Failure> {
+        let platform = self.platform(platform)?;
+        let (key, found) = match platform.tenant(schema, tenant) {
             Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
-                let of_stored = self.platform(platform)?.by_database_name(tenant.unwrap_or(MAIN_TENANT));
-                of_stored.filter(|tenant| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)?
+                let of_stored = platform.by_database_name(tenant.unwrap_or(MAIN_TENANT));
+                of_stored.filter(|(_, tenant)| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)?
             }
             result => result?,
         };
         match &found.suspended {
-            None => Ok(&found.target),
+            None => Ok(Called { platform: &platform.name, tenant: found.written(key), target: &found.target }),
             Some(reason) => {
                 let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 let name = tenant.filter(|_| !is_main(tenant)).unwrap_or(MAIN_TENANT);
@@ -222,6 +214,28 @@ impl Registry {
 }
 
 impl Platform {
+    /// A tenant with its key, in the platform's own schema or a stored one.
+    fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<(&str, &Tenant), Failure> {
+        let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
+        let found = match schema.filter(|name| !name.is_empty()) {
+            None => self.schemas.get("").and_then(|own| own.find(tenant)),
+            Some(name) => self.schema(name)?.find(tenant),
+        };
+        found.filter(|(_, tenant)| tenant.ready).ok_or_else(|| {
+            let of = schema
+                .filter(|name| !name.is_empty())
+                .map(|name| format!(" in the schema \"{name}\""))
+                .unwrap_or_default();
+            Failure {
+                database: self.database_name(schema, tenant),
+                ..Failure::new(
+                    ErrorCode::DatabaseNotFound,
+                    format!("the platform \"{}\" has no database for the tenant \"{tenant}\"{of}", self.name),
+                )
+            }
+        })
+    }
+
     /// Whether a token with this hash is one of the platform's and has not expired.
     pub(super) fn has_token(&self, hash: &[u8; 32]) -> bool {
         let now = SystemTime::now();
@@ -253,11 +267,10 @@ impl Platform {
     }
 
     /// A tenant of a stored schema, by what follows the platform in its database's name: clients of the gateway's first API call it so.
-    fn by_database_name(&self, tenant: &str) -> Option<&Tenant> {
+    fn by_database_name(&self, tenant: &str) -> Option<(&str, &Tenant)> {
         let name = format!("{}_{}", sanitise(&self.name), sanitise(tenant));
-        let stored =
-            self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| schema.tenants.values());
-        stored.into_iter().find(|tenant| *tenant.target.database == *name)
+        let stored = self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| &schema.tenants);
+        stored.map(|(key, tenant)| (&**key, tenant)).find(|(_, tenant)| *tenant.target.database == *name)
     }
 
     /// The name that a tenant's database gets; none if it would be too long.
@@ -278,13 +291,16 @@ impl Token {
 }
 
 impl Schema {
-    /// A tenant as it was written, or sanitised.
-    fn find(&self, tenant: &str) -> Option<&Tenant> {
-        if let Some(found) = self.tenants.get(tenant) {
-            return Some(found);
-        }
-        let found = self.tenants.get(sanitise(tenant).as_str());
-        found.filter(|found| found.written.as_deref() == Some(tenant) || is_uuid(tenant))
+    /// A tenant with its key, as it was written, or sanitised.
+    fn find(&self, tenant: &str) -> Option<(&str, &Tenant)> {
+        let found = match self.tenants.get_key_value(tenant) {
+            Some(found) => Some(found),
+            None => {
+                let found = self.tenants.get_key_value(sanitise(tenant).as_str());
+                found.filter(|(_, found)| found.written.as_deref() == Some(tenant) || is_uuid(tenant))
+            }
+        };
+        found.map(|(key, tenant)| (&**key, tenant))
     }
 }
 

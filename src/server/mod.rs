@@ -5,6 +5,7 @@
 
 mod api;
 mod broker;
+mod calls;
 mod deploy;
 mod http;
 mod launcher;

@@ -8,6 +8,7 @@ use stonescriptdb_protocol::{
     Selection,
 };
 
+use crate::postgres::session::login_role;
 use crate::postgres::{Arguments, Returned, hooks};
 
 pub(crate) use client::{hold_database, note_touched, release_databases, tell_registry_changed, tell_touched};
@@ -158,7 +159,18 @@ pub(crate) fn call(arguments: &Arguments) -> Result<Returned, Failure> {
         params: arguments.json(2).unwrap_or_default().into_bytes(),
         tenant: arguments.text(3),
         schema: arguments.text(4),
-        timeout_ms: crate::settings::call_timeout_ms(),
+        role: login_role(),
+    })
+}
+
+/// `call_batch(platform, calls, tenant_id, schema_name)`.
+pub(crate) fn call_batch(arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Batch {
+        platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
+        calls: arguments.json(1).ok_or_else(|| missing("calls"))?.into_bytes(),
+        tenant: arguments.text(2),
+        schema: arguments.text(3),
+        role: login_role(),
     })
 }
 

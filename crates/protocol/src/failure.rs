@@ -70,6 +70,8 @@ pub struct Failure {
     pub deployment_id: Option<String>,
     /// `schema_validation` of the answer, as JSON text.
     pub validation: Option<String>,
+    /// Which call of a batch failed, from 0.
+    pub failed_call: Option<u32>,
 }
 
 impl Failure {
@@ -88,6 +90,7 @@ impl Failure {
             line: None,
             deployment_id: None,
             validation: None,
+            failed_call: None,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The length counts the kind and the payload. Both sides of the socket run on one machine and from one build, so payloads are
 //! postcard (compact, borrowed on reading) and carry no version.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Bytes before a payload: the length and the kind.
 pub const HEADER_LEN: usize = 5;
@@ -20,7 +20,8 @@ pub enum FrameKind {
     Hello = 1,
     /// Broker → executor: [`crate::ExecutorRequest`].
     Request = 2,
-    /// Broker → executor, the common case without the enum around it: [`crate::CallRequest`].
+    /// Broker → executor, the common case without the enum around it: [`crate::CallRequest`]. Behind it, up to the end of the frame, are
+    /// the headers that came with it, a line `name:value` each: they are looked at only if the function asks for them.
     Call = 3,
     /// Executor → broker, and broker → backend: [`crate::RowsHeader`], then JSON text up to the end of the frame.
     Rows = 4,
@@ -30,12 +31,14 @@ pub enum FrameKind {
     Answer = 6,
     /// Backend → broker: [`crate::BackendRequest`].
     Ask = 7,
+    /// Broker → executor: [`crate::BatchRequest`], then the request's headers as for a call.
+    Batch = 8,
 }
 
 impl FrameKind {
     fn from_byte(byte: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        [Hello, Request, Call, Rows, Failure, Answer, Ask].into_iter().find(|kind| *kind as u8 == byte)
+        [Hello, Request, Call, Rows, Failure, Answer, Ask, Batch].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -96,7 +99,25 @@ pub fn frame_header(kind: FrameKind, payload: usize) -> Result<[u8; HEADER_LEN],
 /// # Errors
 /// The encoded message is over [`MAX_FRAME`].
 pub fn encode<M: Serialize>(kind: FrameKind, message: &M) -> Result<Vec<u8>, FrameError> {
-    let mut frame = postcard::to_extend(message, vec![0; HEADER_LEN])?;
+    encode_with(kind, message, |_| ())
+}
+
+/// Room for a typical message, so that the frame does not grow while it is written.
+const TYPICAL: usize = 512;
+
+/// As [`encode`], with what `tail` appends behind the message. [`decode_with_tail`] takes it apart.
+///
+/// # Errors
+/// The whole is over [`MAX_FRAME`].
+pub fn encode_with<M: Serialize>(
+    kind: FrameKind,
+    message: &M,
+    tail: impl FnOnce(&mut Vec<u8>),
+) -> Result<Vec<u8>, FrameError> {
+    let mut frame = Vec::with_capacity(TYPICAL);
+    frame.resize(HEADER_LEN, 0);
+    let mut frame = postcard::to_extend(message, frame)?;
+    tail(&mut frame);
     let header = frame_header(kind, frame.len() - HEADER_LEN)?;
     if let Some(start) = frame.first_chunk_mut::<HEADER_LEN>() {
         *start = header;
@@ -104,20 +125,30 @@ pub fn encode<M: Serialize>(kind: FrameKind, message: &M) -> Result<Vec<u8>, Fra
     Ok(frame)
 }
 
+/// A payload's message, and the bytes behind it.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn decode_with_tail<'a, M: Deserialize<'a>>(payload: &'a [u8]) -> Result<(M, &'a [u8]), FrameError> {
+    Ok(postcard::take_from_bytes(payload)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::CallRequest;
+    use crate::{Access, CallRequest, RequestContext, Rules};
 
     #[test]
     fn a_frame_reads_back() {
-        let call = CallRequest { function: "get_item", params: b"[1]", timeout_ms: 30_000, max_result: 1 };
-        let frame = encode(FrameKind::Call, &call).unwrap();
+        let rules = Rules { timeout_ms: 30_000, asked_ms: 0, max_result: 1, retries: None, access: Access::Write };
+        let context = RequestContext { id: "x", platform: "shop", tenant: "main", ..RequestContext::default() };
+        let call = CallRequest { function: "get_item", params: b"[1]", rules, context };
+        let frame = encode_with(FrameKind::Call, &call, |frame| frame.extend_from_slice(b"accept:*/*\n")).unwrap();
         let header = Header::read(*frame.first_chunk().unwrap()).unwrap();
         assert_eq!(header.kind, FrameKind::Call);
         assert_eq!(header.payload, frame.len() - HEADER_LEN);
-        let back: CallRequest = postcard::from_bytes(&frame[HEADER_LEN..]).unwrap();
-        assert_eq!(back, call);
+        let (back, tail) = decode_with_tail::<CallRequest>(&frame[HEADER_LEN..]).unwrap();
+        assert_eq!((back, tail), (call, &b"accept:*/*\n"[..]));
     }
 
     #[test]

@@ -26,8 +26,13 @@ pub use deployment::{
 };
 pub use failure::{ErrorCode, Failure};
 pub use fleet::{Counts, DatabaseOutcome, Finish, FleetOptions, Outcome, Progress, Selection};
-pub use frame::{FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, encode, frame_header};
-pub use message::{BackendRequest, CallRequest, ExecutorRequest, Hello, RowsHeader, WorkerRow};
+pub use frame::{
+    FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, decode_with_tail, encode, encode_with, frame_header,
+};
+pub use message::{
+    Access, BackendRequest, BatchRequest, CallRequest, ExecutorRequest, Hello, OneCall, RequestContext, RowsHeader,
+    Rules, WorkerRow,
+};
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
 pub use tenants::{Listing, LostDatabase, Recognised, RestoredState, TenantName, TenantVerb, TenantWork};

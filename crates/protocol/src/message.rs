@@ -1,5 +1,7 @@
 //! The messages themselves, in the order of a worker's life: hello, calls, deployments, control work, and what backends ask.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest, TenantVerb};
@@ -23,13 +25,77 @@ pub struct CallRequest<'a> {
     pub function: &'a str,
     /// JSON text: an array in order, an object by name, or nothing at all.
     pub params: &'a [u8],
-    /// Milliseconds after which the statement is cancelled; 0 is no limit.
-    pub timeout_ms: u32,
-    /// The greatest result in bytes of JSON.
-    pub max_result: u32,
+    /// How it is carried out.
+    pub rules: Rules,
+    /// Who asks.
+    #[serde(borrow)]
+    pub context: RequestContext<'a>,
 }
 
-/// The fixed part of a Rows frame; the JSON text `{"rows":[…],"row_count":n` (without the closing brace, so that the server adds
+/// Several calls in one transaction: all or none.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone)]
+pub struct BatchRequest<'a> {
+    /// In order.
+    #[serde(borrow)]
+    pub calls: Vec<OneCall<'a>>,
+    /// How they are carried out, all together.
+    pub rules: Rules,
+    /// Who asks.
+    #[serde(borrow)]
+    pub context: RequestContext<'a>,
+}
+
+/// A call of a batch.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub struct OneCall<'a> {
+    /// As in [`CallRequest`].
+    pub function: &'a str,
+    /// As in [`CallRequest`].
+    pub params: &'a [u8],
+}
+
+/// How a call or a batch is carried out.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Rules {
+    /// Milliseconds after which it is cancelled, unless the function or the platform has a limit of its own; 0 is no limit.
+    pub timeout_ms: u32,
+    /// The limit that the caller asks for, in milliseconds: it comes before the default, and may lower a function's own. 0: none.
+    pub asked_ms: u32,
+    /// The greatest result in bytes of JSON, of a batch all results together.
+    pub max_result: u32,
+    /// How often it may be tried again after a serialization failure or a deadlock, if the caller asks for that.
+    pub retries: Option<u8>,
+    /// What it may do.
+    pub access: Access,
+}
+
+/// What a call may do.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Access {
+    /// Whatever the function does.
+    Write,
+    /// Functions that are STABLE or IMMUTABLE, in a transaction that only reads.
+    Read,
+}
+
+/// What functions can know of the request, as the settings `request.…`. What is not known is empty.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy, Default)]
+pub struct RequestContext<'a> {
+    /// The request's id.
+    pub id: &'a str,
+    /// The platform as it was registered.
+    pub platform: &'a str,
+    /// The tenant as it was registered.
+    pub tenant: &'a str,
+    /// The role that is logged in, of a caller over SQL.
+    pub role: &'a str,
+    /// The method, of a caller over HTTP.
+    pub method: &'a str,
+    /// The client's address, of a caller over HTTP.
+    pub client: Option<IpAddr>,
+}
+
+/// The fixed part of a Rows frame: the number of rows, or a fingerprint of the text for a call that only reads. The JSON text `{"rows":[…],"row_count":n` (without the closing brace, so that the server adds
 /// its own fields without copying) is the rest of the frame.
 pub type RowsHeader = u64;
 
@@ -83,8 +149,21 @@ pub enum BackendRequest {
         function: String,
         /// JSON text of the parameters.
         params: Vec<u8>,
-        /// Milliseconds; 0 is no limit.
-        timeout_ms: u32,
+        /// The role that asks.
+        role: String,
+    },
+    /// Several calls in one transaction. Answer: JSON text, the same as over HTTP.
+    Batch {
+        /// The platform.
+        platform: String,
+        /// The stored schema; `None` is the platform's own.
+        schema: Option<String>,
+        /// The tenant as sent.
+        tenant: Option<String>,
+        /// JSON text: an array of `{"function","params"}`.
+        calls: Vec<u8>,
+        /// The role that asks.
+        role: String,
     },
     /// A deployment. Answer: JSON text, the same as over HTTP.
     Deploy {

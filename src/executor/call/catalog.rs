@@ -5,7 +5,7 @@ use serde::Deserialize;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use crate::executor::deploy::{ARGUMENT_TYPES, TRACKED_NAME};
-use crate::postgres::{PgError, identifiers, invalidation};
+use crate::postgres::{PgError, identifiers, invalidation, session};
 
 /// A function or procedure.
 #[derive(Debug, Clone)]
@@ -25,6 +25,10 @@ pub(super) struct Function {
     pub(super) defaults: usize,
     /// The type of the elements if the last input parameter is VARIADIC.
     pub(super) variadic: Option<pg_sys::Oid>,
+    /// It is VOLATILE: it may write.
+    pub(super) is_volatile: bool,
+    /// Its own statement_timeout in milliseconds, if it was given one by SET; 0 is no limit.
+    pub(super) timeout_ms: Option<u32>,
     /// As a person writes it, for messages.
     pub(super) signature: String,
 }
@@ -56,6 +60,8 @@ struct Row {
     defaults: usize,
     variadic: u32,
     signature: String,
+    volatility: String,
+    timeout: Option<String>,
     relations: Vec<u32>,
     deployed: bool,
 }
@@ -72,6 +78,8 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'relations', ARRAY(SELECT ty.typrelid::pg_catalog.int8 FROM pg_catalog.pg_type ty WHERE ty.typrelid <> 0
                        AND ty.oid = ANY (p.prorettype || p.proargtypes::pg_catalog.oid[])),
     'signature', p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ')',
+    'volatility', p.provolatile,
+    'timeout', (SELECT pg_catalog.split_part(c, '=', 2) FROM pg_catalog.unnest(p.proconfig) c WHERE c LIKE 'statement\\_timeout=%'),
     'deployed', EXISTS (SELECT FROM public._stonescriptdb_gateway_functions t
                         WHERE t.function_name = {TRACKED_NAME}
                           AND t.argument_types = {ARGUMENT_TYPES}))
@@ -150,6 +158,8 @@ fn function_of(row: Row) -> Function {
         parameters,
         defaults: row.defaults,
         variadic: (row.variadic != 0).then(|| pg_sys::Oid::from(row.variadic)),
+        is_volatile: row.volatility == "v" || row.kind == "p",
+        timeout_ms: row.timeout.as_deref().and_then(session::milliseconds_of),
         signature: row.signature,
     }
 }

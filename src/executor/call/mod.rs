@@ -1,20 +1,25 @@
 //! Calls: from a function's name and JSON parameters to rows of JSON, in one transaction.
 
+pub(super) mod attempts;
 mod catalog;
 mod parameters;
 mod resolve;
 
 use std::collections::HashMap;
 
-use stonescriptdb_protocol::{CallRequest, ErrorCode, Failure, FrameKind, HEADER_LEN, frame_header};
+use stonescriptdb_protocol::{
+    Access, BatchRequest, CallRequest, ErrorCode, Failure, FrameKind, HEADER_LEN, RowsHeader, Rules, frame_header,
+};
 
 use crate::postgres::{self, Input, Plan, Value, invalidation};
+use attempts::Attempt;
+pub(super) use attempts::Span;
 use catalog::Function;
 use parameters::Parameters;
 use resolve::Shape;
 
-/// Room in front of the rows: the frame's header and the number of rows.
-const HEAD: usize = HEADER_LEN + size_of::<u64>();
+/// Room in front of the text: the frame's header and that of the rows.
+const HEAD: usize = HEADER_LEN + size_of::<RowsHeader>();
 /// Names and ways of calling that are remembered; over it everything is forgotten, which costs some milliseconds once.
 const MAX_REMEMBERED: usize = 2000;
 /// Room for a typical answer.
@@ -42,37 +47,78 @@ impl Caller {
     /// Calls a function; gives the whole frame of the answer.
     ///
     /// # Errors
-    /// `function_not_found`, `unauthorized_function`, `invalid_request`, `query_failed`.
-    pub(crate) fn call(&mut self, request: &CallRequest) -> Result<Vec<u8>, Failure> {
-        let parameters = Parameters::read(request.params)?;
-        let (mut frame, rows) = postgres::transaction(|| self.run(request, &parameters))?;
-        frame.extend_from_slice(b"],\"row_count\":");
-        frame.extend_from_slice(itoa::Buffer::new().format(rows).as_bytes());
-        let header = frame_header(FrameKind::Rows, frame.len() - HEADER_LEN)
-            .map_err(|error| Failure::new(ErrorCode::QueryFailed, error.to_string()))?;
-        for (place, byte) in frame.iter_mut().zip(header.into_iter().chain(rows.to_le_bytes())) {
-            *place = byte;
-        }
-        Ok(frame)
+    /// `function_not_found`, `unauthorized_function`, `invalid_request`, `query_failed`; `method_not_allowed` for a function that may
+    /// write where only reading is asked for.
+    pub(crate) fn call(&mut self, request: &CallRequest, attempt: &mut Attempt) -> Result<Vec<u8>, Failure> {
+        let CallRequest { function, params, rules, .. } = request;
+        let parameters = Parameters::read(params)?;
+        let (mut frame, rows) = match rules.access {
+            Access::Write => postgres::transaction(|| self.run(function, &parameters, begun(ROWS), rules, attempt)),
+            Access::Read => {
+                postgres::read_only_transaction(|| self.run(function, &parameters, begun(ROWS), rules, attempt))
+            }
+        }?;
+        end_rows(&mut frame, rows);
+        let header = match rules.access {
+            Access::Write => rows,
+            Access::Read => fingerprint(frame.get(HEAD..).unwrap_or_default()),
+        };
+        finished(frame, header, attempt)
     }
 
-    fn run(&mut self, request: &CallRequest, parameters: &Parameters) -> Result<(Vec<u8>, u64), Failure> {
+    /// Calls functions one after the other in one transaction; gives the whole frame of the answer.
+    ///
+    /// # Errors
+    /// As [`Caller::call`], with the place of the call that failed. An error of the commit is of no call.
+    pub(crate) fn batch(&mut self, request: &BatchRequest, attempt: &mut Attempt) -> Result<Vec<u8>, Failure> {
+        let frame = postgres::transaction(|| {
+            let mut out = begun(b"{\"results\":[");
+            for (index, call) in request.calls.iter().enumerate() {
+                let of_this = |failure| Failure { failed_call: u32::try_from(index).ok(), ..failure };
+                let parameters = Parameters::read(call.params).map_err(of_this)?;
+                out.extend_from_slice(if index == 0 { ROWS } else { b",{\"rows\":[" });
+                // Errors of PostgreSQL are caught here and not outside, where it is not known any more which call it was.
+                let done = postgres::catch(|| self.run(call.function, &parameters, out, &request.rules, attempt))
+                    .unwrap_or_else(|error| Err(error.into()));
+                let (text, rows) = done.map_err(of_this)?;
+                out = text;
+                end_rows(&mut out, rows);
+                out.push(b'}');
+            }
+            out.push(b']');
+            Ok::<_, Failure>(out)
+        })?;
+        finished(frame, 0, attempt)
+    }
+
+    /// Runs one call; its rows are appended to `out`. Gives the text and the number of rows.
+    fn run(
+        &mut self,
+        name: &str,
+        parameters: &Parameters,
+        out: Vec<u8>,
+        rules: &Rules,
+        attempt: &mut Attempt,
+    ) -> Result<(Vec<u8>, u64), Failure> {
         // Starting the transaction has read the invalidations of others' commits.
         let is_full = self.functions.len() >= MAX_REMEMBERED || self.prepared.len() >= MAX_REMEMBERED;
         if is_full || self.generation != invalidation::generation() {
             self.functions.clear();
             self.prepared.clear();
         }
-        if !self.functions.contains_key(request.function) {
-            let found = catalog::functions(request.function)?;
+        if !self.functions.contains_key(name) {
+            let found = catalog::functions(name)?;
             if found.is_empty() {
                 // Not remembered: a caller can think of any number of names.
-                return Err(resolve::unknown(request.function));
+                return Err(resolve::unknown(name));
             }
-            self.functions.insert(request.function.to_owned(), found);
+            self.functions.insert(name.to_owned(), found);
         }
-        let functions = self.functions.get(request.function).map_or(&[][..], Vec::as_slice);
-        let chosen = resolve::choose(request.function, functions, parameters)?;
+        let functions = self.functions.get(name).map_or(&[][..], Vec::as_slice);
+        let chosen = resolve::choose(name, functions, parameters)?;
+        if rules.access == Access::Read && chosen.function.is_volatile {
+            return Err(may_write(name));
+        }
         let key = chosen.key();
         if !self.prepared.contains_key(&key) {
             let prepared = Prepared {
@@ -83,6 +129,7 @@ impl Caller {
         }
         // What was looked up and prepared just now may itself have read invalidations; it was done after them.
         self.generation = invalidation::generation();
+        attempt.begin_function(chosen.function.timeout_ms);
         let arguments = chosen.arguments;
         let Some(prepared) = self.prepared.get_mut(&key) else {
             return Err(Failure::internal("a prepared call is missing"));
@@ -93,10 +140,51 @@ impl Caller {
             .zip(&arguments)
             .map(|(input, argument)| parameters::convert(input, argument))
             .collect();
-        let mut out = Vec::with_capacity(TYPICAL);
-        out.resize(HEAD, 0);
-        out.extend_from_slice(b"{\"rows\":[");
-        let limit = request.max_result as usize;
-        Ok(prepared.plan.run(&inputs?, out, limit)?)
+        Ok(prepared.plan.run(&inputs?, out, rules.max_result as usize)?)
     }
+}
+
+/// How the text of a call's rows begins.
+const ROWS: &[u8] = b"{\"rows\":[";
+
+/// The start of an answer: room for its head, and the text up to the first row.
+fn begun(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TYPICAL);
+    out.resize(HEAD, 0);
+    out.extend_from_slice(text);
+    out
+}
+
+fn end_rows(out: &mut Vec<u8>, rows: u64) {
+    out.extend_from_slice(b"],\"row_count\":");
+    out.extend_from_slice(itoa::Buffer::new().format(rows).as_bytes());
+}
+
+/// The answer's frame, whose text still lacks the closing brace.
+fn finished(mut frame: Vec<u8>, header: RowsHeader, attempt: &Attempt) -> Result<Vec<u8>, Failure> {
+    if let Some(retries) = attempt.retries {
+        frame.extend_from_slice(b",\"retries\":");
+        frame.extend_from_slice(itoa::Buffer::new().format(retries).as_bytes());
+    }
+    let head = frame_header(FrameKind::Rows, frame.len() - HEADER_LEN)
+        .map_err(|error| Failure::new(ErrorCode::QueryFailed, error.to_string()))?;
+    for (place, byte) in frame.iter_mut().zip(head.into_iter().chain(header.to_le_bytes())) {
+        *place = byte;
+    }
+    Ok(frame)
+}
+
+/// What is different, but for one in 2^64, for every text. It is made here and not in the server worker, where it would hold up others.
+fn fingerprint(text: &[u8]) -> u64 {
+    use sha2::Digest;
+    let hash: [u8; 32] = sha2::Sha256::digest(text).into();
+    hash.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+}
+
+fn may_write(name: &str) -> Failure {
+    Failure::new(
+        ErrorCode::MethodNotAllowed,
+        format!("the function \"{name}\" may write: it is not STABLE or IMMUTABLE"),
+    )
+    .hint("Send the call by POST, or declare the function STABLE if it only reads.")
 }

@@ -22,7 +22,7 @@ pub(super) enum Shape {
 
 /// The function that a call means, with its arguments.
 pub(super) struct Chosen<'f, 'j> {
-    function: &'f Function,
+    pub(super) function: &'f Function,
     shape: Shape,
     /// The declared type of each argument.
     types: Vec<pg_sys::Oid>,

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod answer;
 mod body;
+mod calling;
 mod deployments;
 mod v1;
 mod v2;
@@ -44,9 +45,11 @@ impl Sender {
 
 type Reply = Result<Response, Failed>;
 
-/// The routes, but for `/call`.
+/// The routes, but for `POST /call`.
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .route("/call/batch", post(calling::batch))
+        .route("/call/{platform}/{function}", get(calling::read))
         .route("/register", post(v1::register))
         .route("/migrate", post(v1::migrate))
         .route("/health", get(v1::health))
@@ -92,7 +95,10 @@ pub(super) async fn respond(
     let id = RequestId::of(request.headers());
     let reply = match access::client(&app.settings(), peer, request.headers()) {
         // Nearly all requests are calls: they go past the router and its boxed futures.
-        Ok(_) if request.uri().path() == v1::CALL => v1::call(&app, request).await,
+        Ok(client) if request.uri().path() == v1::CALL => {
+            // Of the id, another reference is made, not a copy.
+            v1::call(&app, &Sender { client, id: id.clone() }, request).await
+        }
         Ok(client) => {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Sender { client, id: id.clone() });

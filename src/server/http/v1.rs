@@ -17,9 +17,10 @@ use stonescriptdb_protocol::{
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
-use super::{Reply, Sender, access, answer};
+use super::{Reply, Sender, access, answer, calling};
 use crate::server::App;
-use crate::server::api::{self, Call, Stage};
+use crate::server::api::{self, Stage};
+use crate::server::calls::{self, Call, Whom};
 use crate::server::deploy;
 
 #[derive(Deserialize)]
@@ -34,13 +35,14 @@ struct CallBody<'a> {
     function: Option<Cow<'a, str>>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+    retry: Option<bool>,
 }
 
 /// The path of calls.
 pub(super) const CALL: &str = "/call";
 
 /// `POST /call`.
-pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply {
+pub(super) async fn call(app: &App, sender: &Sender, request: hyper::Request<Incoming>) -> Reply {
     if request.method() != hyper::Method::POST {
         let mut response = Failed(super::wrong_method_for(CALL, request.method())).into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
@@ -53,15 +55,17 @@ pub(super) async fn call(app: &App, request: hyper::Request<Incoming>) -> Reply 
     let request: CallBody = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))?;
     let call = Call {
-        platform: request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?,
-        schema: request.schema_name.as_deref(),
-        tenant: request.tenant_id.as_deref(),
+        whom: Whom {
+            platform: request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?,
+            schema: request.schema_name.as_deref(),
+            tenant: request.tenant_id.as_deref(),
+        },
+        how: calling::how(&settings, sender, "POST", &head.headers, request.retry.unwrap_or(false))?,
         function: request.function.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("function"))?,
-        params: request.params.map_or(&[][..], |params| params.get().as_bytes()),
-        timeout_ms: settings.call_timeout_ms,
+        params: calls::text_of(request.params),
     };
-    access::require_platform(app, &head.headers, call.platform)?;
-    let body = api::call(app, call).await?;
+    access::require_platform(app, &head.headers, call.whom.platform)?;
+    let body = calls::call(app, call).await?;
     Ok(answer::text(StatusCode::OK, body.freeze()))
 }
 

@@ -7,7 +7,7 @@ use acceptance::{Cluster, Platform, eventually, fixtures, refused, sql};
 use postgres::NoTls;
 use serde_json::json;
 
-use crate::{asleep, check_undisturbed, wait_asleep, wait_back};
+use crate::{asleep, check_undisturbed, executors, wait_asleep, wait_back};
 
 #[track_caller]
 fn wait_nobody_asleep(cluster: &Cluster) {
@@ -89,8 +89,12 @@ fn an_http_client_that_disconnects_takes_its_call_along() {
             let asleep = asleep(&cluster);
             check(!asleep.is_empty(), "none")
         });
+        let at_work = asleep(&cluster);
         drop(wires);
         wait_nobody_asleep(&cluster);
+        // Their queries were cancelled at once. An executor that does not answer to that within seconds would have been ended.
+        let left = executors(&cluster, &platform.database());
+        assert!(at_work.iter().all(|pid| left.contains(pid)), "of {at_work:?} {left:?} are left");
     }
     wait_back(&cluster, &platform);
     check_undisturbed(&mut session, &cluster);

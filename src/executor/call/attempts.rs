@@ -1,0 +1,111 @@
+//! How often and how long: the time limit of a call, and new attempts after a serialization failure or a deadlock.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use stonescriptdb_protocol::{Failure, Rules};
+
+use crate::postgres::{session, wait};
+
+/// The pause before the second attempt; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a time limit is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Span {
+    /// One call: what its function says counts.
+    Call,
+    /// All calls of a batch together, since then: what a function says may only shorten it, for its own call.
+    Batch(Instant),
+}
+
+impl Span {
+    /// A batch that begins now.
+    pub(crate) fn batch() -> Span {
+        Span::Batch(Instant::now())
+    }
+}
+
+/// One attempt to carry out a request.
+pub(crate) struct Attempt {
+    span: Span,
+    /// Milliseconds that are armed for the whole; 0 is no limit.
+    whole: u32,
+    /// The caller's limit is in `whole`, and not the default.
+    asked: bool,
+    /// The limit of the function that runs, which is armed now.
+    own: Option<u32>,
+    /// How often it was tried before; `None` if nobody asked for that.
+    pub(super) retries: Option<u8>,
+}
+
+/// Carries out a request within its time, and again if its rules allow that.
+///
+/// # Errors
+/// Those of the last attempt.
+pub(crate) fn carry_out(
+    rules: &Rules,
+    span: Span,
+    mut work: impl FnMut(&mut Attempt) -> Result<Vec<u8>, Failure>,
+) -> Result<Vec<u8>, Failure> {
+    let asked = rules.asked_ms > 0;
+    let whole = if asked { rules.asked_ms } else { session::own_timeout().unwrap_or(rules.timeout_ms) };
+    let mut attempt = Attempt { span, whole, asked, own: None, retries: rules.retries.map(|_| 0) };
+    session::arm_timeout(whole);
+    let mut pause = FIRST_PAUSE;
+    let result = loop {
+        match (work(&mut attempt), &mut attempt.retries) {
+            (Err(failure), Some(done)) if *done < rules.retries.unwrap_or(0) && is_transient(&failure) => {
+                *done += 1;
+                // What a failed attempt leaves in the session (an advisory lock) is not for the next one.
+                if session::reset().is_err() {
+                    break Err(failure);
+                }
+                if let Err(error) = wait::pause(pause + jitter(pause)) {
+                    break Err(error.into());
+                }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            (result, _) => break result,
+        }
+    };
+    session::disarm_timeout();
+    result
+}
+
+impl Attempt {
+    /// The function that runs next has this limit of its own, in milliseconds; 0 is none.
+    pub(super) fn begin_function(&mut self, own: Option<u32>) {
+        match self.span {
+            _ if own.is_none() && self.own.is_none() => return,
+            // It runs already, for an earlier attempt: the time is for all of them.
+            Span::Call if own == self.own => return,
+            Span::Call if self.asked => session::rearm_timeout(shorter(self.whole, own.unwrap_or(0))),
+            Span::Call => session::rearm_timeout(own.unwrap_or(self.whole)),
+            Span::Batch(since) => {
+                let gone = u32::try_from(since.elapsed().as_millis()).unwrap_or(u32::MAX);
+                let left = if self.whole == 0 { 0 } else { self.whole.saturating_sub(gone).max(1) };
+                session::rearm_timeout(shorter(left, own.unwrap_or(0)));
+            }
+        }
+        self.own = own;
+    }
+}
+
+/// The shorter of two limits, where 0 is none.
+fn shorter(one: u32, other: u32) -> u32 {
+    match (one, other) {
+        (0, limit) | (limit, 0) => limit,
+        (one, other) => one.min(other),
+    }
+}
+
+fn is_transient(failure: &Failure) -> bool {
+    matches!(failure.sqlstate.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Up to as long again, so that two that met once do not meet again: the low bits of the clock are random enough.
+fn jitter(pause: Duration) -> Duration {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+    pause * (clock / 1000 % 1000) / 1000
+}

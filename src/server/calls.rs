@@ -1,0 +1,207 @@
+//! Calls: from what a caller sent, over SQL or HTTP, to an executor and back.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use stonescriptdb_protocol::{
+    Access, BatchRequest, CallRequest, ErrorCode, Failure, FrameKind, OneCall, RequestContext, RowsHeader, Rules,
+    encode_with,
+};
+
+use super::broker::Broken;
+use super::lookup::Called;
+use super::pool::Target;
+use super::{App, broker};
+
+/// Which database is called.
+#[derive(Clone, Copy)]
+pub(super) struct Whom<'a> {
+    pub(super) platform: &'a str,
+    /// The stored schema; `None` is the platform's own.
+    pub(super) schema: Option<&'a str>,
+    pub(super) tenant: Option<&'a str>,
+}
+
+/// Who calls, and how.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    /// The request's id, over HTTP.
+    pub(super) id: &'a str,
+    /// The method, over HTTP.
+    pub(super) method: &'a str,
+    /// The client's address, over HTTP.
+    pub(super) client: Option<IpAddr>,
+    /// The headers, over HTTP.
+    pub(super) headers: Option<&'a HeaderMap>,
+    /// The role that is logged in, over SQL.
+    pub(super) role: &'a str,
+    /// The time limit that the caller asks for, in milliseconds; 0 is none.
+    pub(super) asked_ms: u32,
+    /// The caller allows that it is tried again.
+    pub(super) retry: bool,
+}
+
+/// A call of a function.
+pub(super) struct Call<'a> {
+    pub(super) whom: Whom<'a>,
+    pub(super) how: How<'a>,
+    pub(super) function: &'a str,
+    /// JSON text; empty is no parameters.
+    pub(super) params: &'a [u8],
+}
+
+/// Calls a function; gives the body of the answer, ready to be sent.
+///
+/// # Errors
+/// Those of the table of errors that concern calls.
+pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure> {
+    let started = Instant::now();
+    let (target, frame) = framed(app, &call, Access::Write)?;
+    let mut body = answer(app, &call.whom, target, &frame).await?;
+    body.advance(size_of::<RowsHeader>());
+    end(&mut body, started);
+    Ok(body)
+}
+
+/// As [`call`], of a function that only reads; gives a fingerprint of the rows too.
+///
+/// # Errors
+/// As [`call`]; `method_not_allowed` for a function that may write.
+pub(super) async fn read(app: &App, call: Call<'_>) -> Result<(RowsHeader, BytesMut), Failure> {
+    let started = Instant::now();
+    let (target, frame) = framed(app, &call, Access::Read)?;
+    let mut body = answer(app, &call.whom, target, &frame).await?;
+    let fingerprint = body.try_get_u64_le().map_err(|_| Failure::internal("an executor's answer does not decode"))?;
+    end(&mut body, started);
+    Ok((fingerprint, body))
+}
+
+/// A call of a batch, as it is sent.
+#[derive(Deserialize)]
+pub(super) struct BatchCall<'a> {
+    #[serde(borrow)]
+    function: Cow<'a, str>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// Calls functions in one transaction; gives the body of the answer, ready to be sent.
+///
+/// # Errors
+/// As [`call`], with the place of the call that failed.
+pub(super) async fn batch(
+    app: &App,
+    whom: Whom<'_>,
+    how: How<'_>,
+    calls: &[BatchCall<'_>],
+) -> Result<BytesMut, Failure> {
+    let started = Instant::now();
+    let most = app.settings().max_batch;
+    if calls.len() > most {
+        let failure =
+            Failure::new(ErrorCode::InvalidRequest, format!("a batch has at most {most} calls, not {}", calls.len()));
+        return Err(failure.hint("Send several batches, or raise stonescriptdb.max_batch."));
+    }
+    let (target, frame) = {
+        let registry = app.registry();
+        let called = registry.called(whom.platform, whom.schema, whom.tenant)?;
+        let calls =
+            calls.iter().map(|call| OneCall { function: &call.function, params: text_of(call.params) }).collect();
+        let request = BatchRequest { calls, rules: how.rules(app, Access::Write), context: how.context(&called) };
+        (called.target.clone(), encoded(FrameKind::Batch, &request, how.headers)?)
+    };
+    let mut body = answer(app, &whom, target, &frame).await?;
+    body.advance(size_of::<RowsHeader>());
+    end(&mut body, started);
+    Ok(body)
+}
+
+/// The parameters as they were sent; none at all if there are none.
+pub(super) fn text_of(params: Option<&RawValue>) -> &[u8] {
+    params.map_or(&[][..], |params| params.get().as_bytes())
+}
+
+fn framed(app: &App, call: &Call<'_>, access: Access) -> Result<(Arc<Target>, Vec<u8>), Failure> {
+    let registry = app.registry();
+    let called = registry.called(call.whom.platform, call.whom.schema, call.whom.tenant)?;
+    let request = CallRequest {
+        function: call.function,
+        params: call.params,
+        rules: call.how.rules(app, access),
+        context: call.how.context(&called),
+    };
+    Ok((called.target.clone(), encoded(FrameKind::Call, &request, call.how.headers)?))
+}
+
+impl<'a> How<'a> {
+    fn rules(&self, app: &App, access: Access) -> Rules {
+        let settings = app.settings();
+        Rules {
+            timeout_ms: settings.call_timeout_ms,
+            asked_ms: self.asked_ms,
+            max_result: settings.max_result_size,
+            retries: self.retry.then_some(settings.max_call_retries),
+            access,
+        }
+    }
+
+    fn context(&self, called: &Called<'a>) -> RequestContext<'a> {
+        RequestContext {
+            id: self.id,
+            platform: called.platform,
+            tenant: called.tenant,
+            role: self.role,
+            method: self.method,
+            client: self.client,
+        }
+    }
+}
+
+fn encoded<M: Serialize>(kind: FrameKind, request: &M, headers: Option<&HeaderMap>) -> Result<Vec<u8>, Failure> {
+    let tail = |frame: &mut Vec<u8>| headers.into_iter().for_each(|headers| append(frame, headers));
+    encode_with(kind, request, tail).map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))
+}
+
+/// The headers, a line each, as they are: only a function that asks for them pays for making JSON of them. What proves who the caller is
+/// stays here.
+fn append(frame: &mut Vec<u8>, headers: &HeaderMap) {
+    for (name, value) in headers {
+        if [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) {
+            continue;
+        }
+        frame.extend_from_slice(name.as_str().as_bytes());
+        frame.push(b':');
+        frame.extend_from_slice(value.as_bytes());
+        frame.push(b'\n');
+    }
+}
+
+/// Has an executor answer; gives the payload of its frame.
+async fn answer(app: &App, whom: &Whom<'_>, target: Arc<Target>, frame: &[u8]) -> Result<BytesMut, Failure> {
+    let answer = match broker::run(app, &target, frame).await {
+        Err(Broken::NotBegun(failure)) if failure.code == ErrorCode::ConnectionFailed => {
+            // Perhaps the database went away or got another name a moment ago: then look again.
+            app.main.read_registry().await;
+            let now = app.registry().called(whom.platform, whom.schema, whom.tenant)?.target.clone();
+            if now == target { Err(failure) } else { broker::run(app, &now, frame).await.map_err(Failure::from) }
+        }
+        other => other.map_err(Failure::from),
+    };
+    answer
+        .map(|(_, payload)| payload)
+        .map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })
+}
+
+/// Ends the body: the executor's text lacks the closing brace.
+fn end(body: &mut BytesMut, started: Instant) {
+    body.extend_from_slice(b",\"execution_time_ms\":");
+    body.extend_from_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
+    body.extend_from_slice(b"}");
+}

@@ -1,0 +1,180 @@
+//! The routes of calls beside `POST /call`: those that only read, and batches. What all of them have in common.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::{IntoResponse, Response};
+use hyper::header::{ALLOW, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use stonescriptdb_protocol::Failure;
+
+use super::answer::Failed;
+use super::body::{self, invalid};
+use super::v1::missing;
+use super::{Reply, Sender, access, answer};
+use crate::error;
+use crate::server::App;
+use crate::server::calls::{self, BatchCall, Call, How, Whom};
+use crate::settings::Settings;
+
+static TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
+
+/// How a request over HTTP is to be carried out.
+///
+/// # Errors
+/// `invalid_request` for a time limit that is none.
+pub(super) fn how<'a>(
+    settings: &Settings,
+    sender: &'a Sender,
+    method: &'a str,
+    headers: &'a HeaderMap,
+    retry: bool,
+) -> Result<How<'a>, Failure> {
+    let asked_ms = match headers.get(&TIMEOUT) {
+        None => 0,
+        Some(asked) => time_limit(asked, settings.max_call_timeout_ms)?,
+    };
+    let (id, client) = (sender.id.as_str(), Some(sender.client));
+    Ok(How { id, method, client, headers: Some(headers), role: "", asked_ms, retry })
+}
+
+/// The milliseconds that a caller asks for, capped.
+fn time_limit(asked: &HeaderValue, most: u32) -> Result<u32, Failure> {
+    let digits = asked.as_bytes();
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let number = digits
+        .iter()
+        .fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit.wrapping_sub(b'0'))));
+    if !is_number || number == 0 {
+        let shown = body::shortened(&String::from_utf8_lossy(digits));
+        return Err(invalid(format!("the header X-Timeout-Ms is a number of milliseconds from 1 on, not \"{shown}\"")));
+    }
+    Ok(number.min(most))
+}
+
+#[derive(Deserialize)]
+struct BatchBody<'a> {
+    #[serde(borrow)]
+    platform: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    schema_name: Option<Cow<'a, str>>,
+    #[serde(borrow, alias = "uuid", alias = "database_id")]
+    tenant_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    calls: Option<Vec<BatchCall<'a>>>,
+    retry: Option<bool>,
+}
+
+/// `POST /call/batch`.
+pub(super) async fn batch(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let settings = app.settings();
+    body::require_json(request.headers())?;
+    let (head, body) = request.into_parts();
+    let body = body::read(body, settings.max_request_body, settings.body_timeout).await?;
+    let request: BatchBody = serde_json::from_slice(&body)
+        .map_err(|error| invalid(format!("the body is not the JSON of a batch: {error}")))?;
+    let platform = request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    let calls = request.calls.as_deref().ok_or_else(|| missing("calls"))?;
+    access::require_platform(&app, &head.headers, platform)?;
+    let whom = Whom { platform, schema: request.schema_name.as_deref(), tenant: request.tenant_id.as_deref() };
+    let how = how(&settings, &sender, head.method.as_str(), &head.headers, request.retry.unwrap_or(false))?;
+    let body = calls::batch(&app, whom, how, calls).await?;
+    Ok(answer::text(StatusCode::OK, body.freeze()))
+}
+
+/// What the query of a reading call says: the parameters, but for the names that say which database is meant.
+#[derive(Default)]
+struct Query {
+    tenant: Option<String>,
+    schema: Option<String>,
+    /// JSON text.
+    params: Vec<u8>,
+}
+
+impl Query {
+    fn read(text: &str) -> Result<Query, Failure> {
+        let mut query = Query::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            let place = match &*name {
+                "tenant_id" | "uuid" => &mut query.tenant,
+                "schema_name" => &mut query.schema,
+                _ => {
+                    query.params.push(if query.params.is_empty() { b'{' } else { b',' });
+                    for (text, after) in [(name, &b":"[..]), (value, b"")] {
+                        serde_json::to_writer(&mut query.params, &text)
+                            .map_err(|error| invalid(format!("the query does not read: {error}")))?;
+                        query.params.extend_from_slice(after);
+                    }
+                    continue;
+                }
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(invalid(format!("the query has two values of {name}")));
+            }
+        }
+        if !query.params.is_empty() {
+            query.params.push(b'}');
+        }
+        Ok(query)
+    }
+}
+
+/// `GET /call/{platform}/{function}`.
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Reply {
+    let Path((platform, function)) = path.map_err(|_| invalid("the path is not UTF-8"))?;
+    let (head, _) = request.into_parts();
+    access::require_platform(&app, &head.headers, &platform)?;
+    let query = Query::read(head.uri.query().unwrap_or_default())?;
+    let call = Call {
+        whom: Whom { platform: &platform, schema: query.schema.as_deref(), tenant: query.tenant.as_deref() },
+        how: how(&app.settings(), &sender, head.method.as_str(), &head.headers, false)?,
+        function: &function,
+        params: &query.params,
+    };
+    let (fingerprint, body) = match calls::read(&app, call).await {
+        Ok(read) => read,
+        Err(failure) => {
+            let by_post = error::status(&failure) == StatusCode::METHOD_NOT_ALLOWED.as_u16();
+            let mut response = Failed(failure).into_response();
+            if by_post {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            }
+            return Ok(response);
+        }
+    };
+    let tag = format!("\"{fingerprint:016x}\"");
+    let mut response = if is_known(&head.headers, &tag) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        answer::text(StatusCode::OK, body.freeze())
+    };
+    let headers = response.headers_mut();
+    headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
+    // What a function gives may depend on any header, and may change at any time: a copy is good after asking.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}
+
+/// Whether the client has what bears this tag; compared as RFC 9110 (13.1.2) wants it, without regard to weakness.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}

@@ -1,0 +1,7 @@
+//! What a call can ask for beside its function: time limits, what the request carries, reading by GET, batches, new attempts.
+
+mod batches;
+mod context;
+mod limits;
+mod reading;
+mod retries;
