@@ -24,8 +24,7 @@ pub(crate) fn main(id: u64) -> ! {
     let extra = worker::extra();
     let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));
     let role = (!role.is_empty()).then_some(role);
-    session::note_timeout_of_files();
-    worker::connect(database, role);
+    session::noting_own_timeout(|| worker::connect(database, role));
     if role.is_none() {
         // As superuser nothing may be found but PostgreSQL's own.
         let _ = session::set_default(c"search_path", c"pg_catalog, pg_temp");

@@ -72,21 +72,23 @@ pub(crate) fn rearm_timeout(milliseconds: u32) {
 }
 
 thread_local! {
-    static FROM_FILES: Cell<i32> = const { Cell::new(0) };
+    static OWN_TIMEOUT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
-/// Notes the statement_timeout that the configuration files say; before the process is connected to a database.
-pub(crate) fn note_timeout_of_files() {
+/// Connects by `connect`, and notes the statement_timeout of the database or the role if that is another one than the configuration
+/// files say. That of the files is for ordinary sessions.
+pub(crate) fn noting_own_timeout(connect: impl FnOnce()) {
     // SAFETY: reads a setting.
-    FROM_FILES.set(unsafe { pg_sys::StatementTimeout });
+    let before = unsafe { pg_sys::StatementTimeout };
+    connect();
+    // SAFETY: as above.
+    let after = unsafe { pg_sys::StatementTimeout };
+    OWN_TIMEOUT.set(if after == before { None } else { u32::try_from(after).ok() });
 }
 
-/// The statement_timeout of the database or the role, in milliseconds, if they say something else than the configuration files. That of
-/// the files is for ordinary sessions.
+/// The statement_timeout of the database or the role, in milliseconds, as it was when this executor started.
 pub(crate) fn own_timeout() -> Option<u32> {
-    // SAFETY: reads a setting.
-    let now = unsafe { pg_sys::StatementTimeout };
-    (now != FROM_FILES.get()).then(|| u32::try_from(now).unwrap_or(0))
+    OWN_TIMEOUT.get()
 }
 
 /// A time as a setting has it (`5s`, `500`), in milliseconds.

@@ -122,3 +122,19 @@ fn a_platforms_own_limit_is_that_of_its_call_role() {
     timed_out(platform.call("nap", json!([FOR_EVER])));
     assert_eq!(platform.call("long_nap", json!([0.6])).value(), 0.6);
 }
+
+#[test]
+fn the_limit_of_ordinary_sessions_is_not_that_of_calls() {
+    let cluster = Cluster::builder().setting("statement_timeout", "10s").start();
+    let platform = Platform::register(&cluster, "ofall", &naps());
+    assert_eq!(platform.call("nap", json!([0.0])).value(), 0.0);
+    let mut control = cluster.control();
+    sql::done(control.batch_execute("ALTER SYSTEM SET statement_timeout = '200ms'"));
+    sql::text(&mut control, "SELECT pg_reload_conf()");
+    eventually("the reload to be known", || {
+        let now = sql::text(&mut cluster.control(), "SHOW statement_timeout");
+        check(now == "200ms", now)
+    });
+    assert_eq!(platform.call("nap", json!([0.5])).value(), 0.5);
+    assert_eq!(platform.call("nap", json!([0.5])).value(), 0.5);
+}
