@@ -67,6 +67,12 @@ fn a_function_knows_its_request() {
     assert_eq!(headers["content-type"], "application/json", "{headers}");
     let row = http.call(&platform.name, Some("acme"), "known", json!([])).row();
     assert_eq!(row["tenant"], "acme", "{row}");
+    // Whatever the caller wrote, it is the name that was registered.
+    platform.register_tenant("Globex-1", &files()).ok();
+    for written in ["Globex-1", "globex_1"] {
+        let row = http.call(&platform.name.to_lowercase(), Some(written), "known", json!([])).row();
+        assert_eq!((&row["tenant"], &row["platform"]), (&json!("Globex-1"), &json!(platform.name)), "{row}");
+    }
     let row = http.get(&format!("/call/{}/known?tenant_id=acme", platform.name)).row();
     assert_eq!(
         (&row["tenant"], &row["method"], &row["id"]),
