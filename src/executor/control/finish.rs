@@ -23,8 +23,13 @@ pub(super) fn run(finish: &Finish) -> Result<Counts, Failure> {
             // tenants' transactions, whose records are in the same log, may have left to it.
             execute("SET LOCAL synchronous_commit = off", &[])?;
         }
+        let mut is_same = is_quiet;
         for outcome in &finish.outcomes {
-            record::database(&finish.deployment_id, finish.dry_run, outcome)?;
+            is_same &= record::database(&finish.deployment_id, finish.dry_run, outcome)?;
+        }
+        if is_same {
+            // The bundle was noted when it was deployed: repeating that costs a container's start more than all the rest.
+            return close_repeated(&finish.deployment_id);
         }
         execute(
             "UPDATE stonescriptdb.deployment d SET finished_at = now(), counts = to_jsonb(c),
@@ -51,6 +56,18 @@ pub(super) fn run(finish: &Finish) -> Result<Counts, Failure> {
         }
         record::counts(&finish.deployment_id)
     })
+}
+
+/// Closes the record of a deployment of one database that had nothing to do and no news.
+fn close_repeated(deployment_id: &str) -> Result<Counts, Failure> {
+    let counts = Counts { state: "completed".to_owned(), total: 1, succeeded: 1, ..Counts::default() };
+    execute(
+        "UPDATE stonescriptdb.deployment SET finished_at = now(), state = 'completed',
+             counts = '{\"total\": 1, \"succeeded\": 1, \"unchanged\": 0, \"failed\": 0, \"skipped\": 0, \"warned\": 0}'
+         WHERE id = $1::uuid",
+        &[deployment_id.into()],
+    )?;
+    Ok(counts)
 }
 
 /// The bundles that were deployed or stored, and the newest of them as its schema's: by an upload, or by a
@@ -101,7 +118,9 @@ fn forget_bundles(deployment_id: &str) -> Result<(), Failure> {
 
 fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
     match &outcome.result {
-        Outcome::Done(report) => !outcome.created && report.plan.is_empty() && report.seeders.is_empty(),
+        Outcome::Done(report) => {
+            !outcome.created && report.plan.is_empty() && report.seeders.is_empty() && !report.unfinished
+        }
         Outcome::Unchanged | Outcome::Superseded => true,
         _ => false,
     }

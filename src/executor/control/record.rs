@@ -145,15 +145,16 @@ pub(super) fn progress(progress: &Progress) -> Result<(), Failure> {
             )?;
         }
         for outcome in &progress.outcomes {
-            database(&progress.deployment_id, progress.dry_run, outcome)?;
+            let _ = database(&progress.deployment_id, progress.dry_run, outcome)?;
             tell(&progress.deployment_id, Some(outcome))?;
         }
         Ok(())
     })
 }
 
-/// Records how it went in one database, and what that makes of its row in the registry.
-pub(super) fn database(deployment_id: &str, dry_run: bool, outcome: &DatabaseOutcome) -> Result<(), Failure> {
+/// Records how it went in one database, and what that makes of its row in the registry. Gives whether it is in the state of the same
+/// bundle as before.
+pub(super) fn database(deployment_id: &str, dry_run: bool, outcome: &DatabaseOutcome) -> Result<bool, Failure> {
     let (report, failure) = match &outcome.result {
         Outcome::Done(report) => (to_text(report), None),
         Outcome::Failed(failure) => (None, Some(error::to_json(failure, None).to_string())),
@@ -175,15 +176,18 @@ pub(super) fn database(deployment_id: &str, dry_run: bool, outcome: &DatabaseOut
     )?;
     match &outcome.result {
         Outcome::Done(report) if !dry_run => succeeded(deployment_id, outcome, report),
-        Outcome::Done(_) | Outcome::Unchanged | Outcome::Superseded => Ok(()),
-        Outcome::Failed(_) | Outcome::Skipped | Outcome::Cancelled => execute(
-            "DELETE FROM stonescriptdb.database WHERE name = $1 AND state <> 'ready'",
-            &[outcome.database.as_str().into()],
-        ),
+        Outcome::Done(_) | Outcome::Unchanged | Outcome::Superseded => Ok(false),
+        Outcome::Failed(_) | Outcome::Skipped | Outcome::Cancelled => {
+            execute(
+                "DELETE FROM stonescriptdb.database WHERE name = $1 AND state <> 'ready'",
+                &[outcome.database.as_str().into()],
+            )?;
+            Ok(false)
+        }
     }
 }
 
-fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployReport) -> Result<(), Failure> {
+fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployReport) -> Result<bool, Failure> {
     let name = outcome.database.as_str();
     // The state is set where it changes only: a change of it has the server worker read the registry again.
     execute(
@@ -192,18 +196,24 @@ fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployRepo
         &[name.into()],
     )?;
     // To measure means to look at every file of the database.
-    let size = if report.plan.is_empty() && !outcome.created { "size_bytes" } else { "pg_database_size(d.datid)" };
-    let measured = if size == "size_bytes" { "measured_at" } else { "clock_timestamp()" };
-    execute(
-        &format!(
-            "UPDATE stonescriptdb.database d SET bundle_sha256 = coalesce($2, bundle_sha256), deployment_id = $3::uuid,
-                 deployed_at = clock_timestamp(), touched = coalesce(touched_at >= ({BEGUN}), false), unfinished = $4, drift = 0, checked_at = clock_timestamp(),
-                 size_bytes = {size}, measured_at = {measured}
-             WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)"
-        ),
-        &[name.into(), outcome.bundle_sha256.as_deref().into(), deployment_id.into(), report.unfinished.into()],
-    )?;
-    finish::close_again(name)
+    let size = if report.plan.is_empty() && !outcome.created { "d.size_bytes" } else { "pg_database_size(d.datid)" };
+    let measured = if size == "d.size_bytes" { "d.measured_at" } else { "clock_timestamp()" };
+    let update = format!(
+        "UPDATE stonescriptdb.database d SET bundle_sha256 = coalesce($2, d.bundle_sha256), deployment_id = $3::uuid,
+             deployed_at = clock_timestamp(), touched = coalesce(d.touched_at >= ({BEGUN}), false), unfinished = $4, drift = 0,
+             checked_at = clock_timestamp(), size_bytes = {size}, measured_at = {measured}
+         FROM stonescriptdb.database before
+         WHERE d.datid = (SELECT oid FROM pg_database WHERE datname = $1) AND before.datid = d.datid
+         RETURNING before.bundle_sha256 IS NOT DISTINCT FROM d.bundle_sha256"
+    );
+    let arguments =
+        [name.into(), outcome.bundle_sha256.as_deref().into(), deployment_id.into(), report.unfinished.into()];
+    let is_same = Spi::connect_mut(|client| {
+        let rows = client.update(update.as_str(), Some(1), &arguments).map_err(spi)?;
+        Ok::<_, Failure>(rows.first().get_one::<bool>().map_err(spi)? == Some(true))
+    })?;
+    finish::close_again(name)?;
+    Ok(is_same)
 }
 
 /// What was touched since a deployment began may have been touched after it looked.
