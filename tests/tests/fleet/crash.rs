@@ -39,7 +39,7 @@ fn a_killed_cluster_resumes_and_runs_no_migration_twice() {
     let mut rng = Rng::new(seed);
     let cluster = Cluster::start();
     let fleet = Fleet::new(&cluster, "crash", &bundle(1), TENANTS);
-    for round in 1..=kit::setting("SSDB_CRASHES", 3).max(1) {
+    for round in 1..=kit::setting("SSDB_CRASHES", 2).max(1) {
         let done = rng.below(TENANTS * 4 / 5);
         let pause = rng.below(200);
         // In every other round one database waits inside its transaction, so that the deployment cannot be over; the rest goes on.

@@ -1,6 +1,6 @@
 //! Fleets: stored schemas, deployments over many databases and their progress, the life of tenants, tokens.
 //!
-//! `SSDB_FLEET` is the number of tenants of the largest test (60), `SSDB_CRASHES` how often the whole cluster is killed (3).
+//! `SSDB_FLEET` is the number of tenants of the largest test (40), `SSDB_CRASHES` how often the whole cluster is killed (2).
 
 mod adopting;
 mod calling;

@@ -16,7 +16,7 @@ struct Three {
 #[test]
 fn three_that_cannot_follow_are_named_and_the_rest_is_done() {
     let cluster = Cluster::builder().setting("stonescriptdb.deploy_lock_timeout", "100ms").start();
-    let fleet = Fleet::new(&cluster, "many", &bundle(1), kit::setting("SSDB_FLEET", 60).max(8));
+    let fleet = Fleet::new(&cluster, "many", &bundle(1), kit::setting("SSDB_FLEET", 40).max(8));
     let count = fleet.tenants.len();
     let database = |n: usize| fleet.database(&fleet.tenants[n]);
     let three = Three { bad: database(count / 4), locked: database(count / 2), dropped: database(3 * count / 4) };
