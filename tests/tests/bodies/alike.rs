@@ -211,7 +211,8 @@ fn rows_of_seeders_are_looked_for() {
         forget(&cluster, &platform, "a");
     }
     assert_eq!(sql::text(&mut platform.connect(), "SELECT count(*) FROM products"), "3");
-    let last = next();
+    // A bundle that was proved after another one keeps what leads from that: one that is new is proved after the present one.
+    let last = next().edit("functions/add_customer.pssql", "(p_name)", "(p_name || 'last')");
     assert_short(&cluster, &migrate(&cluster, &platform, "main", &last, &[]).ok());
     assert_exact(&cluster, &platform, "main", &last);
 }
