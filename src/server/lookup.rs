@@ -127,20 +127,13 @@ impl Registry {
         self.platforms.values().any(|platform| platform.has_had_token(hash))
     }
 
-    /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema or a stored one.
+    /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema.
     ///
     /// # Errors
     /// As [`Registry::tenant`].
-    pub(super) fn owned(
-        &self,
-        platform: Option<&str>,
-        schema: Option<&str>,
-        tenant: Option<&str>,
-    ) -> Result<Vec<Owned>, Failure> {
+    pub(super) fn owned(&self, platform: Option<&str>, tenant: Option<&str>) -> Result<Vec<Owned>, Failure> {
         let one = match (platform, tenant) {
-            (Some(platform), Some(tenant)) => {
-                Some(self.tenant(platform, schema, Some(tenant))?.target.database.clone())
-            }
+            (Some(platform), Some(tenant)) => Some(self.tenant(platform, None, Some(tenant))?.target.database.clone()),
             _ => None,
         };
         let platforms: Vec<&Platform> = match platform {

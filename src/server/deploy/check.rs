@@ -24,7 +24,7 @@ pub(in crate::server) async fn check(
     platform: Option<&str>,
     tenant: Option<&str>,
 ) -> Result<Value, Failure> {
-    let databases = app.registry().owned(platform, None, tenant)?;
+    let databases = app.registry().owned(platform, tenant)?;
     let is_single = databases.len() == 1;
     let rows: Vec<Vec<Value>> = stream::iter(databases)
         .map(|owned| async move {
