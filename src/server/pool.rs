@@ -15,8 +15,8 @@ use tokio::sync::oneshot;
 
 use super::launcher::{MainRequest, MainThread};
 use crate::settings::Settings;
-use lease::Hold;
 pub(crate) use lease::Lease;
+use lease::{Hold, Recall};
 
 /// How long an executor counts as alive without a look.
 const FRESH: Duration = Duration::from_millis(5);
@@ -84,6 +84,8 @@ struct State {
     lanes: HashMap<Arc<Target>, Lane>,
     starting: HashMap<u64, Starting>,
     lent: HashMap<u64, Lent>,
+    /// The leases that are meant to last, by executor.
+    long: HashMap<u64, Arc<Recall>>,
     /// Databases that somebody needs for himself, and how many do.
     held: HashMap<String, usize>,
     next_id: u64,
@@ -165,7 +167,20 @@ impl Pool {
             served: executor.served,
         };
         state.lent.insert(executor.id, lent);
-        Lease { executor: Some(executor), pool: self.clone(), midway: false }
+        Lease { executor: Some(executor), pool: self.clone(), midway: false, recall: None }
+    }
+
+    /// Notes that a lease is meant to last. Who waits already may have it asked back at once.
+    fn lend_for_long(&self, id: u64, recall: Arc<Recall>) {
+        let mut state = self.lock();
+        state.long.insert(id, recall);
+        let waiting: Vec<Arc<Target>> = state
+            .lanes
+            .iter()
+            .filter(|(_, lane)| lane.waiting.iter().any(|waiter| !waiter.is_closed()))
+            .map(|(target, _)| target.clone())
+            .collect();
+        waiting.iter().for_each(|target| state.start_if_needed(target, &self.main));
     }
 
     /// A started executor has said hello. `None`: it is not expected, and its connection is to be closed.
@@ -304,7 +319,7 @@ impl Pool {
         executor.idle_since = Instant::now();
         executor.served += 1;
         let mut state = self.lock();
-        state.lent.remove(&executor.id);
+        state.returned(executor.id);
         self.put_back(&mut state, executor);
     }
 
@@ -331,7 +346,7 @@ impl Pool {
                 // Nobody is there any more. The lease is taken apart, for dropping it would lock the pool again.
                 Err(Ok(mut lease)) => match lease.executor.take() {
                     Some(back) => {
-                        state.lent.remove(&back.id);
+                        state.returned(back.id);
                         executor = back;
                     }
                     None => return,
@@ -346,7 +361,7 @@ impl Pool {
 
     fn lost(&self, executor: &Executor) {
         let mut state = self.lock();
-        state.lent.remove(&executor.id);
+        state.returned(executor.id);
         state.forget(&executor.target);
         state.start_if_needed(&executor.target, &self.main);
         state.start_for_the_starving(&self.main);
@@ -369,6 +384,26 @@ impl State {
 
     fn is_held(&self, target: &Target) -> bool {
         !self.held.is_empty() && self.held.contains_key(&*target.database)
+    }
+
+    fn returned(&mut self, id: u64) {
+        self.lent.remove(&id);
+        self.long.remove(&id);
+    }
+
+    /// Asks for a long lease, that of least recent use, which somebody who waits for a target would be served by; for one more with
+    /// every one who waits.
+    fn ask_back(&self, target: &Arc<Target>, serves: impl Fn(&Target) -> bool) {
+        let Some(lane) = self.lanes.get(target) else { return };
+        let waiting = lane.waiting.iter().filter(|waiter| !waiter.is_closed()).count().saturating_sub(lane.starting);
+        let of = |id: &u64| self.lent.get(id).is_some_and(|lent| serves(&lent.target));
+        let long: Vec<&Arc<Recall>> = self.long.iter().filter(|(id, _)| of(id)).map(|(_, recall)| recall).collect();
+        let asked = long.iter().filter(|recall| recall.is_asked()).count();
+        if asked < waiting
+            && let Some(recall) = long.iter().filter(|recall| !recall.is_asked()).min_by_key(|recall| recall.used())
+        {
+            recall.ask();
+        }
     }
 
     /// An executor is gone or told to go.
@@ -412,12 +447,16 @@ impl State {
             self.lanes.iter().filter(|(other, _)| other.database == target.database).map(|(_, lane)| lane.alive).sum();
         // Deployments and control work must not starve behind calls: their roles' first executor is let in over the limit of a database.
         if of_database >= self.limits.per_database && lane.alive > 0 {
+            // The slot of another lane of the database would do as well.
+            self.ask_back(target, |lent| lent.database == target.database);
             return;
         }
         if !target.calls && self.work() >= self.limits.work && !self.evict(target, |other| !other.calls) {
+            self.ask_back(target, |lent| !lent.calls);
             return;
         }
         if self.total() >= self.limits.total && !self.evict(target, |_| true) {
+            self.ask_back(target, |_| true);
             return;
         }
         self.next_id += 1;

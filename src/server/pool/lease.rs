@@ -1,9 +1,12 @@
 //! What is borrowed of the pool: an executor for a request, a database without executors.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::sync::Notify;
 
 use super::{Executor, Pool, Target};
 use crate::postgres::worker;
@@ -35,14 +38,79 @@ pub(crate) struct Lease {
     pub(super) pool: Arc<Pool>,
     /// A request was sent and its answer not yet read.
     pub(in crate::server) midway: bool,
+    /// Of a lease that is meant to last.
+    pub(super) recall: Option<Arc<Recall>>,
+}
+
+/// What the pool and the holder of a long lease tell each other.
+#[derive(Default)]
+pub(super) struct Recall {
+    asked: AtomicBool,
+    told: Notify,
+    /// Greater is later.
+    used: AtomicU64,
+}
+
+impl Recall {
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Relaxed);
+        // Kept for one who is not listening yet.
+        self.told.notify_one();
+    }
+
+    fn touch(&self) {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        self.used.store(CLOCK.fetch_add(1, Relaxed), Relaxed);
+    }
 }
 
 /// How long a cancelled executor may take to answer before its process is ended.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
+#[allow(dead_code)] // hold_long and what goes with it are there before who holds leases for long.
 impl Lease {
     pub(in crate::server) fn stream(&self) -> Option<&UnixStream> {
         self.executor.as_ref().map(|executor| &executor.stream)
+    }
+
+    /// The lease is to last for many requests: it is given back as soon as may be after [`Lease::wanted_back`].
+    pub(in crate::server) fn hold_long(&mut self) {
+        let Some(executor) = &self.executor else { return };
+        if self.recall.is_none() {
+            let recall = Arc::new(Recall::default());
+            recall.touch();
+            self.pool.lend_for_long(executor.id, recall.clone());
+            self.recall = Some(recall);
+        }
+    }
+
+    /// A long lease was used just now. Those that were not for longest are asked back first.
+    pub(in crate::server) fn touch(&self) {
+        if let Some(recall) = &self.recall {
+            recall.touch();
+        }
+    }
+
+    /// Somebody waits whom the end of this lease would serve.
+    pub(in crate::server) fn is_wanted_back(&self) -> bool {
+        self.recall.as_ref().is_some_and(|recall| recall.is_asked())
+    }
+
+    /// Resolves when somebody waits whom the end of this lease would serve; never for a lease that is not a long one.
+    pub(in crate::server) async fn wanted_back(&self) {
+        match &self.recall {
+            Some(recall) if recall.is_asked() => {}
+            Some(recall) => recall.told.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// It is of no more use: its process ended or its socket is in an unknown state.
