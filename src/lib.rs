@@ -46,5 +46,6 @@ pub extern "C-unwind" fn _PG_init() {
             touched: sql_api::tell_touched,
         },
     );
+    postgres::seats::define();
     postgres::worker::register_server_worker();
 }

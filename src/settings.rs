@@ -66,6 +66,8 @@ static HEADER_TIMEOUT: Number = Number::new(10_000);
 static BODY_TIMEOUT: Number = Number::new(60_000);
 /// Threads of the server worker for HTTP and the broker.
 static IO_THREADS: Number = Number::new(1);
+/// Off: every request goes through the server worker, which is slower.
+static DIRECT_CONNECTIONS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
 static ALLOWED_EXTENSIONS: Text = Text::new(Some(c""));
 
@@ -98,6 +100,7 @@ pub(crate) struct Settings {
     pub(crate) header_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) io_threads: usize,
+    pub(crate) direct_connections: bool,
 }
 
 /// Reads the settings as they are now; on the main thread only.
@@ -130,6 +133,7 @@ pub(crate) fn current() -> Settings {
         header_timeout: milliseconds(&HEADER_TIMEOUT),
         body_timeout: milliseconds(&BODY_TIMEOUT),
         io_threads: positive(&IO_THREADS) as usize,
+        direct_connections: DIRECT_CONNECTIONS.get(),
     }
 }
 
@@ -443,6 +447,14 @@ pub(crate) fn define() {
         c"Asks for the token of a platform that has one on every route that names it, and not only where databases are created and migrated.",
         c"",
         &TOKEN_EVERYWHERE,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.direct_connections",
+        c"Executors serve connections that call one tenant again and again.",
+        c"",
+        &DIRECT_CONNECTIONS,
         Sighup,
         none,
     );

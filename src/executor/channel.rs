@@ -1,9 +1,12 @@
-//! An executor's connection to the broker, waited on through the latch.
+//! An executor's connection to the broker, and the clients' connections that it serves itself, waited on through the latch.
 
-use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsRawFd;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use stonescriptdb_protocol::{FrameKind, HEADER_LEN, Header};
 
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts, forget_cancel, reload_settings_if_asked};
@@ -13,30 +16,73 @@ use crate::server::SOCKET_PATH;
 const CHUNK: usize = 8 * 1024;
 /// A buffer that grew over this for one large request is given back after it.
 const KEEP: usize = 256 * 1024;
+/// Descriptors that one read of the socket can bring: there is one with a frame at most.
+const DESCRIPTORS: usize = 4;
+
+/// What an executor wakes up for.
+pub(super) enum Arrived {
+    /// The broker says something.
+    Frame(FrameKind, Vec<u8>),
+    /// A client does, or has gone.
+    Client(RawFd),
+}
 
 pub(super) struct Channel {
+    /// The socket and the clients.
     waiter: Waiter,
+    /// The socket alone.
+    alone: Waiter,
     stream: UnixStream,
     /// Bytes read and not yet given out.
     buffer: Vec<u8>,
+    /// Descriptors that came with them, in order.
+    descriptors: VecDeque<OwnedFd>,
+    /// Who can be read, by the last look, and has not had a turn.
+    ready: VecDeque<RawFd>,
+    /// The settings were read again.
+    reloaded: bool,
 }
 
 impl Channel {
     pub(super) fn connect() -> std::io::Result<Channel> {
         let stream = UnixStream::connect(SOCKET_PATH)?;
         stream.set_nonblocking(true)?;
-        Ok(Channel { waiter: Waiter::new(stream.as_raw_fd()), stream, buffer: Vec::new() })
+        let fd = stream.as_raw_fd();
+        Ok(Channel {
+            waiter: Waiter::new(fd),
+            alone: Waiter::new(fd),
+            stream,
+            buffer: Vec::new(),
+            descriptors: VecDeque::new(),
+            ready: VecDeque::new(),
+            reloaded: false,
+        })
     }
 
-    /// The next frame; `None` when the broker is gone or speaks nonsense. Interrupts are served meanwhile: this is where an idle executor
-    /// ends on SIGTERM and takes part in barriers.
-    pub(super) fn read(&mut self) -> Option<(FrameKind, Vec<u8>)> {
+    /// From now on these clients are waited for too. They must stay open until the next time.
+    pub(super) fn watch(&mut self, clients: impl Iterator<Item = RawFd>) {
+        let mut fds = vec![self.stream.as_raw_fd()];
+        fds.extend(clients);
+        self.ready.retain(|fd| fds.contains(fd));
+        self.waiter = Waiter::of(&fds);
+    }
+
+    /// The descriptor that came with a frame.
+    pub(super) fn descriptor(&mut self) -> Option<OwnedFd> {
+        self.descriptors.pop_front()
+    }
+
+    /// Whether the settings were read again since the last time.
+    pub(super) fn reloaded(&mut self) -> bool {
+        std::mem::take(&mut self.reloaded)
+    }
+
+    /// The next frame or client; `None` when the broker closed or speaks nonsense. Interrupts are served meanwhile: this is where an idle
+    /// executor ends on SIGTERM and takes part in barriers.
+    pub(super) fn next(&mut self) -> Option<Arrived> {
         if self.buffer.capacity() > KEEP && self.buffer.len() < KEEP {
             self.buffer.shrink_to(KEEP);
         }
-        let mut room = [0; CHUNK];
-        // The broker sends nothing before it has the last answer: to read at once would find nothing, and cost a system call.
-        let mut wait_first = self.buffer.is_empty();
         loop {
             if let Some(head) = self.buffer.first_chunk::<HEADER_LEN>() {
                 let header = Header::read(*head).ok()?;
@@ -45,21 +91,38 @@ impl Channel {
                     let rest = self.buffer.split_off(whole);
                     let mut frame = std::mem::replace(&mut self.buffer, rest);
                     frame.drain(..HEADER_LEN);
-                    return Some((header.kind, frame));
+                    return Some(Arrived::Frame(header.kind, frame));
                 }
                 self.buffer.reserve(whole - self.buffer.len());
             }
-            if std::mem::take(&mut wait_first) {
-                self.wait();
-            }
-            match (&self.stream).read(&mut room) {
-                Ok(0) => return None,
-                Ok(read) => self.buffer.extend_from_slice(room.get(..read).unwrap_or_default()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => self.serve_interrupts(),
-                Err(_) => return None,
+            match self.ready.pop_front() {
+                Some(fd) if fd == self.stream.as_raw_fd() => self.read()?,
+                Some(client) => return Some(Arrived::Client(client)),
+                // Nothing is read without a look first: right after an answer there is nothing, and to find that is a system call.
+                None => self.wait(),
             }
         }
+    }
+
+    /// Reads what the broker has sent; `None` at its end.
+    fn read(&mut self) -> Option<()> {
+        let mut room = [0; CHUNK];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut beside = RecvAncillaryBuffer::new(&mut space);
+        let got = recvmsg(&self.stream, &mut [IoSliceMut::new(&mut room)], &mut beside, RecvFlags::CMSG_CLOEXEC);
+        match got.map_err(|error| error.kind()) {
+            Ok(got) if got.bytes == 0 => return None,
+            Ok(got) => self.buffer.extend_from_slice(room.get(..got.bytes).unwrap_or_default()),
+            Err(ErrorKind::WouldBlock) => {}
+            Err(ErrorKind::Interrupted) => self.serve_interrupts(),
+            Err(_) => return None,
+        }
+        for message in beside.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
+            }
+        }
+        Some(())
     }
 
     /// Writes a frame whole; `false` when the broker is gone.
@@ -69,7 +132,7 @@ impl Channel {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 // A result larger than the socket's buffer: the broker reads it in pieces.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.waiter.wait(1) == Woken::Latch {
+                    if self.alone.wait(1) == Woken::Latch {
                         self.serve_interrupts();
                     }
                 }
@@ -80,10 +143,10 @@ impl Channel {
         true
     }
 
-    fn wait(&self) {
-        if self.waiter.wait(-1) == Woken::Latch {
+    fn wait(&mut self) {
+        if self.waiter.wait_for_any(&mut self.ready) {
             self.serve_interrupts();
-            reload_settings_if_asked();
+            self.reloaded |= reload_settings_if_asked();
         }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod call;
 mod channel;
 mod control;
 mod deploy;
+mod direct;
 mod extensions;
 mod recognise;
 
@@ -15,7 +16,8 @@ use stonescriptdb_protocol::{
 
 use crate::postgres::{self, session, wait, worker};
 use call::{Caller, Span, attempts};
-use channel::Channel;
+use channel::{Arrived, Channel};
+use direct::{Clients, Unfit};
 
 /// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
 pub(crate) fn main(id: u64) -> ! {
@@ -51,27 +53,41 @@ pub(crate) fn main(id: u64) -> ! {
 /// Serves until the broker closes the connection.
 fn serve(channel: &mut Channel) {
     let mut caller = Caller::default();
+    let mut clients = Clients::default();
     worker::report_idle();
-    while let Some((kind, payload)) = channel.read() {
-        // A cancel that was meant for the last request.
-        wait::forget_cancel();
-        let answer = match kind {
-            FrameKind::Call => call(&mut caller, &payload),
-            FrameKind::Batch => batch(&mut caller, &payload),
-            FrameKind::Request => request(&payload),
-            _ => return,
+    while let Some(arrived) = channel.next() {
+        if channel.reloaded() {
+            clients.reload();
+        }
+        let served = match arrived {
+            Arrived::Client(fd) => clients.serve(channel, &mut caller, fd),
+            Arrived::Frame(FrameKind::Handover, payload) => clients.take(channel, &mut caller, &payload),
+            Arrived::Frame(kind, payload) => answer_frame(channel, &mut caller, kind, &payload),
         };
-        if !channel.write(&answer) {
+        if let Err(Unfit) = served {
             return;
         }
-        drop((answer, payload));
-        wait::forget_cancel();
-        if session::reset().is_err() {
-            // Nobody may find what a caller left here: start anew.
-            return;
-        }
-        worker::report_idle();
     }
+}
+
+fn answer_frame(channel: &mut Channel, caller: &mut Caller, kind: FrameKind, payload: &[u8]) -> Result<(), Unfit> {
+    // A cancel that was meant for the last request.
+    wait::forget_cancel();
+    let answer = match kind {
+        FrameKind::Call => call(caller, payload),
+        FrameKind::Batch => batch(caller, payload),
+        FrameKind::Request => request(payload),
+        _ => return Err(Unfit),
+    };
+    if !channel.write(&answer) {
+        return Err(Unfit);
+    }
+    drop(answer);
+    wait::forget_cancel();
+    // Nobody may find what a caller left here: if that cannot be had, start anew.
+    session::reset().map_err(|_| Unfit)?;
+    worker::report_idle();
+    Ok(())
 }
 
 fn call(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {

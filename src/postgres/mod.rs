@@ -14,6 +14,7 @@ mod nodes;
 mod parser;
 mod plan;
 pub(crate) mod request;
+pub(crate) mod seats;
 pub(crate) mod session;
 mod sql_function;
 pub(crate) mod toplevel;

@@ -1,10 +1,14 @@
-//! Waiting on the latch and one socket or pipe, the only way in which our workers and backends wait.
+//! Waiting on the latch and on sockets or a pipe, the only way in which our workers and backends wait.
 
+use std::collections::VecDeque;
 use std::os::fd::RawFd;
 
 use pgrx::pg_sys;
 
-/// A set of latch, death of the postmaster and one descriptor, made once and waited on often.
+/// Events that one wait gives at most.
+const AT_ONCE: usize = 32;
+
+/// A set of latch, death of the postmaster and descriptors, made once and waited on often.
 pub(crate) struct Waiter {
     set: *mut pg_sys::WaitEventSet,
 }
@@ -23,26 +27,48 @@ pub(crate) enum Woken {
 impl Waiter {
     /// The descriptor must stay open as long as the waiter lives.
     pub(crate) fn new(fd: RawFd) -> Waiter {
-        // SAFETY: the set lives in TopMemoryContext; the latch is this process's own.
+        Waiter::of(&[fd])
+    }
+
+    /// The descriptors must stay open as long as the waiter lives.
+    pub(crate) fn of(fds: &[RawFd]) -> Waiter {
+        let none = std::ptr::null_mut();
+        // SAFETY: the set lives in TopMemoryContext and has room for all that is added; the latch is this process's own.
         unsafe {
-            let set = super::version::create_wait_event_set(3);
-            pg_sys::AddWaitEventToSet(
-                set,
-                pg_sys::WL_LATCH_SET,
-                pg_sys::PGINVALID_SOCKET,
-                pg_sys::MyLatch,
-                std::ptr::null_mut(),
-            );
-            pg_sys::AddWaitEventToSet(
-                set,
-                pg_sys::WL_EXIT_ON_PM_DEATH,
-                pg_sys::PGINVALID_SOCKET,
-                std::ptr::null_mut(),
-                std::ptr::null_mut(),
-            );
-            pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, fd, std::ptr::null_mut(), std::ptr::null_mut());
+            let set = super::version::create_wait_event_set(fds.len() as i32 + 2);
+            pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, pg_sys::PGINVALID_SOCKET, pg_sys::MyLatch, none);
+            pg_sys::AddWaitEventToSet(set, pg_sys::WL_EXIT_ON_PM_DEATH, pg_sys::PGINVALID_SOCKET, none.cast(), none);
+            for fd in fds {
+                pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, *fd, none.cast(), none);
+            }
             Waiter { set }
         }
+    }
+
+    /// Waits for ever; gives the descriptors that can be read or whose other ends are gone, and whether the latch was set. The latch is
+    /// reset already. The process exits if the postmaster died.
+    pub(crate) fn wait_for_any(&self, ready: &mut VecDeque<RawFd>) -> bool {
+        let mut events = [pg_sys::WaitEvent::default(); AT_ONCE];
+        let mut latch = false;
+        // SAFETY: the set is alive; no more events are written than there is room for.
+        unsafe {
+            let got = pg_sys::WaitEventSetWait(
+                self.set,
+                -1,
+                events.as_mut_ptr(),
+                events.len() as i32,
+                pg_sys::PG_WAIT_EXTENSION,
+            );
+            for event in events.iter().take(usize::try_from(got).unwrap_or(0)) {
+                if event.events & pg_sys::WL_LATCH_SET != 0 {
+                    pg_sys::ResetLatch(pg_sys::MyLatch);
+                    latch = true;
+                } else if event.events & pg_sys::WL_SOCKET_READABLE != 0 {
+                    ready.push_back(event.fd);
+                }
+            }
+        }
+        latch
     }
 
     /// Waits; a negative timeout (milliseconds) is for ever. The process exits if the postmaster died.

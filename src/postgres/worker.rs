@@ -123,15 +123,26 @@ pub(crate) fn connect(database: &str, role: Option<&str>) {
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(database.as_ptr(), role, version::CONNECT_FLAGS) }
 }
 
-/// Signals of an executor: those of an ordinary backend. TERM ends it, INT cancels its statement, HUP is noted.
+/// Signals of an executor: those of an ordinary backend. TERM ends it, INT cancels its statement, HUP is noted. USR2 is ours: it cancels
+/// too, but only for a client that is gone.
 pub(crate) fn executor_signals() {
     // SAFETY: the handlers are PostgreSQL's own and async-signal-safe.
     unsafe {
         version::handle_signal(libc::SIGTERM, die);
         version::handle_signal(libc::SIGINT, StatementCancelHandler);
         version::handle_signal(libc::SIGHUP, SignalHandlerForConfigReload);
+        version::handle_signal(libc::SIGUSR2, super::seats::cancel_if_gone);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
+}
+
+/// What SIGINT does to an executor.
+///
+/// # Safety
+/// Only for a signal handler of an executor.
+pub(super) unsafe fn cancel_handler(signal: i32) {
+    // SAFETY: PostgreSQL's own, async-signal-safe.
+    unsafe { StatementCancelHandler(signal) }
 }
 
 /// Signals of the server worker: TERM is noted, so that it can drain.
@@ -181,6 +192,14 @@ pub(crate) fn raise_descriptor_limit() -> usize {
 pub(crate) fn cancel(pid: i32) -> bool {
     // SAFETY: kill(2) has no memory to get wrong; the pid was told by our own executor over the private socket.
     pid > 0 && unsafe { libc::kill(pid, libc::SIGINT) } == 0
+}
+
+/// Cancels what an executor does for a connection that was marked as cancelled. Safe on any thread.
+pub(crate) fn cancel_for_gone(pid: i32) {
+    if pid > 0 {
+        // SAFETY: as in `cancel`.
+        unsafe { libc::kill(pid, libc::SIGUSR2) };
+    }
 }
 
 /// Ends this process. Exit code 0 tells the postmaster to forget the worker, 1 to start it again if it has a restart time.

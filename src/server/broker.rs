@@ -107,7 +107,7 @@ pub(super) async fn skip_answer(stream: &UnixStream) -> std::io::Result<()> {
     read_frame(stream).await.map(drop)
 }
 
-async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
+pub(super) async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
@@ -118,29 +118,53 @@ async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()>
     Ok(())
 }
 
+/// Reads one frame and nothing behind it: who sends it waits for an answer.
 async fn read_frame(stream: &UnixStream) -> std::io::Result<Answer> {
-    let mut buffer = BytesMut::with_capacity(TYPICAL_ANSWER);
-    let mut wanted = None;
-    loop {
-        stream.readable().await?;
-        match stream.try_read_buf(&mut buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        }
-        if wanted.is_none()
-            && let Some(head) = buffer.first_chunk::<HEADER_LEN>()
-        {
-            let header = Header::read(*head).map_err(|_| ErrorKind::InvalidData)?;
-            buffer.reserve((HEADER_LEN + header.payload + API_TAIL).saturating_sub(buffer.len()));
-            wanted = Some(header);
-        }
-        if let Some(header) = wanted
-            && buffer.len() >= HEADER_LEN + header.payload
-        {
-            buffer.advance(HEADER_LEN);
-            return Ok((header.kind, buffer));
+    Frames::default().next(stream).await
+}
+
+/// What was read of a socket on which frames come unasked.
+pub(super) struct Frames {
+    buffer: BytesMut,
+}
+
+impl Default for Frames {
+    fn default() -> Frames {
+        Frames { buffer: BytesMut::with_capacity(TYPICAL_ANSWER) }
+    }
+}
+
+impl Frames {
+    /// The next frame. Dropped on the way, it loses nothing.
+    pub(super) async fn next(&mut self, stream: &UnixStream) -> std::io::Result<Answer> {
+        let buffer = &mut self.buffer;
+        let mut wanted = None;
+        loop {
+            if wanted.is_none()
+                && let Some(head) = buffer.first_chunk::<HEADER_LEN>()
+            {
+                let header = Header::read(*head).map_err(|_| ErrorKind::InvalidData)?;
+                buffer.reserve((HEADER_LEN + header.payload + API_TAIL).saturating_sub(buffer.len()));
+                wanted = Some(header);
+            }
+            if let Some(header) = wanted
+                && buffer.len() >= HEADER_LEN + header.payload
+            {
+                buffer.advance(HEADER_LEN);
+                let payload = if buffer.len() == header.payload {
+                    std::mem::take(buffer)
+                } else {
+                    buffer.split_to(header.payload)
+                };
+                return Ok((header.kind, payload));
+            }
+            stream.readable().await?;
+            match stream.try_read_buf(buffer) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }

@@ -5,28 +5,45 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stonescriptdb_protocol::{
     Access, BatchRequest, CallRequest, ErrorCode, Failure, FrameKind, OneCall, RequestContext, RowsHeader, Rules,
-    encode_with,
+    SentNames, encode_with,
 };
 
 use super::broker::Broken;
 use super::lookup::Called;
 use super::pool::Target;
 use super::{App, broker};
+use crate::settings::Settings;
 
 /// Which database is called.
-#[derive(Clone, Copy)]
-pub(super) struct Whom<'a> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Whom<'a> {
     pub(super) platform: &'a str,
     /// The stored schema; `None` is the platform's own.
     pub(super) schema: Option<&'a str>,
     pub(super) tenant: Option<&'a str>,
+}
+
+impl<'a> From<&'a SentNames> for Whom<'a> {
+    fn from(sent: &'a SentNames) -> Whom<'a> {
+        Whom { platform: &sent.platform, schema: sent.schema.as_deref(), tenant: sent.tenant.as_deref() }
+    }
+}
+
+impl From<Whom<'_>> for SentNames {
+    fn from(whom: Whom<'_>) -> SentNames {
+        SentNames {
+            platform: whom.platform.to_owned(),
+            schema: whom.schema.map(str::to_owned),
+            tenant: whom.tenant.map(str::to_owned),
+        }
+    }
 }
 
 /// Who calls, and how.
@@ -140,16 +157,20 @@ fn framed(app: &App, call: &Call<'_>, access: Access) -> Result<(Arc<Target>, Ve
     Ok((called.target.clone(), encoded(FrameKind::Call, &request, call.how.headers)?))
 }
 
+/// How a call is carried out, by the settings and what its caller asks for.
+pub(crate) fn rules(settings: &Settings, asked_ms: u32, retry: bool, access: Access) -> Rules {
+    Rules {
+        timeout_ms: settings.call_timeout_ms,
+        asked_ms,
+        max_result: settings.max_result_size,
+        retries: retry.then_some(settings.max_call_retries),
+        access,
+    }
+}
+
 impl<'a> How<'a> {
     fn rules(&self, app: &App, access: Access) -> Rules {
-        let settings = app.settings();
-        Rules {
-            timeout_ms: settings.call_timeout_ms,
-            asked_ms: self.asked_ms,
-            max_result: settings.max_result_size,
-            retries: self.retry.then_some(settings.max_call_retries),
-            access,
-        }
+        rules(&app.settings(), self.asked_ms, self.retry, access)
     }
 
     fn context(&self, called: &Called<'a>) -> RequestContext<'a> {
@@ -171,7 +192,7 @@ fn encoded<M: Serialize>(kind: FrameKind, request: &M, headers: Option<&HeaderMa
 
 /// The headers, a line each, as they are: only a function that asks for them pays for making JSON of them. What proves who the caller is
 /// stays here.
-fn append(frame: &mut Vec<u8>, headers: &HeaderMap) {
+pub(super) fn append(frame: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
         if [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) {
             continue;
@@ -200,8 +221,8 @@ async fn answer(app: &App, whom: &Whom<'_>, target: Arc<Target>, frame: &[u8]) -
 }
 
 /// Ends the body: the executor's text lacks the closing brace.
-fn end(body: &mut BytesMut, started: Instant) {
-    body.extend_from_slice(b",\"execution_time_ms\":");
-    body.extend_from_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
-    body.extend_from_slice(b"}");
+pub(crate) fn end(body: &mut impl BufMut, started: Instant) {
+    body.put_slice(b",\"execution_time_ms\":");
+    body.put_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
+    body.put_slice(b"}");
 }

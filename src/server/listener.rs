@@ -1,14 +1,18 @@
 //! The threads, the listening sockets, and their end.
 
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
@@ -16,6 +20,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::direct::{self, Back, Habit, Offer};
+use super::http::Io;
 use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, http};
 use crate::postgres::worker;
 use crate::settings::Settings;
@@ -259,25 +265,68 @@ impl Drop for Counted {
 
 async fn refuse(mut stream: TcpStream) {
     let answer = http::too_many_connections();
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(answer.as_bytes())).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&answer)).await;
 }
 
-async fn serve_connection(app: Arc<App>, router: Router, stream: TcpStream, peer: SocketAddr) {
+/// How long a client may take to read the rest of an answer that an executor could not write.
+const REST: Duration = Duration::from_secs(30);
+
+async fn serve_connection(app: Arc<App>, router: Router, mut stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    let habit = Habit::default();
+    let mut read = Vec::new();
+    while let Some((io, more, offer)) =
+        serve_by_hyper(&app, &router, &habit, Io::new(stream, read, habit.clone()), peer).await
+    {
+        let Ok(waiting) = io.stream.into_std() else { return };
+        match direct::hand_over(&app, waiting, more.into(), offer, peer.ip()).await {
+            Back::Closed => return,
+            Back::Open { stream: back, answer, read: unanswered, served } => {
+                habit.back(served);
+                let Ok(mut back) = TcpStream::from_std(back) else { return };
+                if !matches!(tokio::time::timeout(REST, back.write_all(&answer)).await, Ok(Ok(()))) {
+                    return;
+                }
+                (stream, read) = (back, unanswered);
+            }
+        }
+    }
+}
+
+/// Serves a connection until it is closed, or until an executor may have it: then gives it, and what was read of the next request.
+async fn serve_by_hyper(
+    app: &Arc<App>,
+    router: &Router,
+    habit: &Habit,
+    io: Io,
+    peer: SocketAddr,
+) -> Option<(Io, Bytes, Box<Offer>)> {
     let settings = app.settings();
     let mut stopping = app.stopping.subscribe();
-    let service = service_fn(|request| http::respond(app.clone(), router.clone(), peer.ip(), request));
-    let connection = hyper::server::conn::http1::Builder::new()
+    let service =
+        service_fn(move |request| http::respond(app.clone(), router.clone(), habit.clone(), peer.ip(), request));
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(MAX_HEAD)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
+        .serve_connection(TokioIo::new(io), service);
+    let due = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending if habit.is_due() => Poll::Ready(habit.offer()),
+        Poll::Pending => Poll::Pending,
+    });
     tokio::select! {
-        _ = connection.as_mut() => return,
+        offer = due => {
+            let offer = offer?;
+            let parts = connection.into_parts();
+            return Some((parts.io.into_inner(), parts.read_buf, offer));
+        }
         _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    connection.as_mut().graceful_shutdown();
+    // It is not to be passed on any more.
+    habit.interrupted();
+    Pin::new(&mut connection).graceful_shutdown();
     let _ = connection.await;
+    None
 }

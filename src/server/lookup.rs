@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::pool::Target;
 
 /// Everything that a call needs of the registry.
-#[derive(Default, Debug)]
+#[derive(Default, Debug, PartialEq, Eq)]
 pub(crate) struct Registry {
     /// The extension is created in the control database.
     pub(super) installed: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Lost {
 }
 
 /// A platform and its databases.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Platform {
     /// As it was registered.
     pub(super) name: String,
@@ -46,7 +46,7 @@ pub(crate) struct Platform {
 }
 
 /// A schema of a platform.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Schema {
     /// As it was uploaded.
     pub(super) name: String,
@@ -55,7 +55,7 @@ pub(crate) struct Schema {
 }
 
 /// One database.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tenant {
     /// The tenant as it was registered; none where that is what it sanitises to.
     pub(super) written: Option<Box<str>>,
@@ -68,7 +68,7 @@ pub(crate) struct Tenant {
 }
 
 /// A platform's token.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     /// Its SHA-256.
     pub(super) hash: [u8; 32],
@@ -238,6 +238,12 @@ impl Platform {
             found |= token.is(hash) && token.expires.is_none_or(|end| now < end);
         }
         found
+    }
+
+    /// When the next of its tokens expires.
+    pub(super) fn next_expiry(&self) -> Option<SystemTime> {
+        let now = SystemTime::now();
+        self.tokens.iter().filter_map(|token| token.expires).filter(|end| now < *end).min()
     }
 
     /// As [`Platform::has_token`], expired or not.

@@ -5,9 +5,10 @@
 
 mod api;
 mod broker;
-mod calls;
+pub(crate) mod calls;
 mod deploy;
-mod http;
+mod direct;
+pub(crate) mod http;
 mod launcher;
 mod listener;
 mod lookup;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::postgres::wait::{Waiter, check_for_interrupts, reload_settings_if_asked, shutdown_asked};
-use crate::postgres::worker;
+use crate::postgres::{seats, worker};
 use crate::settings::{self, Settings};
 use launcher::{Launcher, MainRequest, MainThread};
 use lookup::Registry;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     registry_readable: AtomicBool,
     main: MainThread,
     pool: Arc<pool::Pool>,
+    directs: direct::Directs,
     deployments: deploy::Gates,
     jobs: deploy::Jobs,
     follow: deploy::Follow,
@@ -100,6 +102,7 @@ pub(crate) fn main() -> ! {
     let app = Arc::new(App {
         pool: pool::Pool::new(main.clone(), first.clone()),
         settings: RwLock::new(Arc::new(first)),
+        directs: direct::Directs::default(),
         registry: RwLock::new(Arc::new(Registry::default())),
         registry_readable: AtomicBool::new(false),
         main,
@@ -130,6 +133,7 @@ pub(crate) fn main() -> ! {
             let settings = settings::current();
             app.pool.reload(&settings);
             replace(&app.settings, settings);
+            seats::next_epoch();
             app.reloads.send_modify(|count| *count += 1);
         }
         if serve(&app, &requests, &mut launcher) {
@@ -182,7 +186,12 @@ fn refresh_registry(app: &App) {
     match found {
         Ok(found) => {
             let is_behind = found.is_behind();
+            let is_new = found != *app.registry();
             replace(&app.registry, found);
+            // Executors that serve connections have it from before who may call whom.
+            if is_new {
+                seats::next_epoch();
+            }
             if is_behind {
                 app.follow.wake();
             }

@@ -33,12 +33,18 @@ pub enum FrameKind {
     Ask = 7,
     /// Broker → executor: [`crate::BatchRequest`], then the request's headers as for a call.
     Batch = 8,
+    /// Broker → executor, with a descriptor beside it: [`crate::Handover`], then what was read of the connection and not answered.
+    Handover = 9,
+    /// Executor → broker: [`crate::GivenBack`], then what is left of an answer, then what was read and not answered.
+    GivenBack = 10,
 }
 
 impl FrameKind {
     fn from_byte(byte: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        [Hello, Request, Call, Rows, Failure, Answer, Ask, Batch].into_iter().find(|kind| *kind as u8 == byte)
+        [Hello, Request, Call, Rows, Failure, Answer, Ask, Batch, Handover, GivenBack]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod control;
 mod deployment;
+mod direct;
 mod failure;
 mod fleet;
 mod frame;
@@ -24,6 +25,7 @@ pub use deployment::{
     ExtensionSpec, MissingRows, PlannedStep, ProveRequest, Proved, Reuse, SeederCheck, SeederRows, Start, Summary,
     Validation, Verification,
 };
+pub use direct::{GivenBack, Handover, SentNames};
 pub use failure::{ErrorCode, Failure};
 pub use fleet::{Counts, DatabaseOutcome, Finish, FleetOptions, Outcome, Progress, Selection};
 pub use frame::{

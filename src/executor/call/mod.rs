@@ -61,7 +61,7 @@ impl Caller {
         end_rows(&mut frame, rows);
         let header = match rules.access {
             Access::Write => rows,
-            Access::Read => fingerprint(frame.get(HEAD..).unwrap_or_default()),
+            Access::Read => fingerprint(text_of(&frame)),
         };
         finished(frame, header, attempt)
     }
@@ -142,6 +142,11 @@ impl Caller {
             .collect();
         Ok(prepared.plan.run(&inputs?, out, rules.max_result as usize)?)
     }
+}
+
+/// The text in an answer's frame.
+pub(super) fn text_of(frame: &[u8]) -> &[u8] {
+    frame.get(HEAD..).unwrap_or_default()
 }
 
 /// How the text of a call's rows begins.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::Value;
 use stonescriptdb_protocol::{ErrorCode, Failure};
@@ -19,7 +19,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A request's id: taken over if it was sent and is fit for a header and a log, else made when it is first needed.
 #[derive(Clone)]
-pub(super) struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 static PROCESS_ID: LazyLock<u64> = LazyLock::new(|| uuid::Uuid::new_v4().as_u64_pair().0);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -29,19 +29,24 @@ const MAX_ID: usize = 128;
 
 impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> RequestId {
-        let sent = headers.get(&REQUEST_ID);
-        match sent.filter(|id| !id.is_empty() && id.len() <= MAX_ID && id.as_bytes().iter().all(u8::is_ascii_graphic)) {
-            Some(id) => RequestId(id.clone()),
-            None => {
-                // Unique, not secret: 64 random bits of this process and a counter. A random id per request would be a system call each.
-                let number = NEXT_ID.fetch_add(1, Relaxed);
-                let id = format!("{:016x}{number:016x}", *PROCESS_ID);
-                RequestId(HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or(HeaderValue::from_static("")))
-            }
-        }
+        RequestId::sent(headers).unwrap_or_else(RequestId::made)
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    /// The id that came with a request.
+    pub(super) fn sent(headers: &HeaderMap) -> Option<RequestId> {
+        let sent = headers.get(&REQUEST_ID);
+        sent.filter(|id| !id.is_empty() && id.len() <= MAX_ID && id.as_bytes().iter().all(u8::is_ascii_graphic))
+            .map(|id| RequestId(id.clone()))
+    }
+
+    /// A new id: unique, not secret. It is 64 random bits of this process and a counter; a random one would be a system call each.
+    pub(crate) fn made() -> RequestId {
+        let number = NEXT_ID.fetch_add(1, Relaxed);
+        let id = format!("{:016x}{number:016x}", *PROCESS_ID);
+        RequestId(HeaderValue::from_maybe_shared(Bytes::from(id)).unwrap_or(HeaderValue::from_static("")))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }
@@ -96,24 +101,67 @@ pub(super) fn finish(reply: Result<Response, Failed>, id: RequestId) -> Response
 
 /// The shape of every error.
 fn failure(failure: &Failure, id: &RequestId) -> Response {
-    let status = StatusCode::from_u16(error::status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(status, &error::to_json(failure, Some(id.as_str())));
-    if let Some(seconds) = error::retry_after(failure.code) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if failure.code == ErrorCode::Unauthorized {
-        response.headers_mut().insert(hyper::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
+    let (status, headers, body) = error_parts(failure, Some(id));
+    let mut response = text(status, Bytes::from(body));
+    response.headers_mut().extend(headers);
     response
 }
 
-/// What a connection over the limit is told, as bytes: it has no request yet.
-pub(in crate::server) fn too_many_connections() -> String {
-    let failure = Failure::new(ErrorCode::PoolExhausted, "too many connections")
-        .hint("Raise stonescriptdb.max_http_connections.");
-    let body = error::to_json(&failure, None).to_string();
-    format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
+/// An error's status, the headers that are its own, and its body.
+pub(super) fn error_parts(failure: &Failure, id: Option<&RequestId>) -> (StatusCode, HeaderMap, String) {
+    let status = StatusCode::from_u16(error::status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut headers = HeaderMap::new();
+    if let Some(seconds) = error::retry_after(failure.code) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if failure.code == ErrorCode::Unauthorized {
+        headers.insert(hyper::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    (status, headers, error::to_json(failure, id.map(RequestId::as_str)).to_string())
+}
+
+/// What a client is told as bytes where there is no request that hyper answers; the connection is closed behind it.
+pub(in crate::server) fn last_words(failure: &Failure) -> Vec<u8> {
+    let (status, mut headers, body) = error_parts(failure, None);
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    let mut answer = Vec::new();
+    write_head(&mut answer, status, &headers, None, body.len());
+    answer.extend_from_slice(body.as_bytes());
+    answer
+}
+
+/// Writes the head of an answer of JSON, as hyper would.
+pub(super) fn write_head(
+    out: &mut Vec<u8>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    id: Option<&RequestId>,
+    length: usize,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or("Unknown").as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let mut header = |name: &[u8], value: &[u8]| {
+        for part in [name, b": ", value, b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    };
+    header(b"content-type", JSON.as_bytes());
+    headers.iter().for_each(|(name, value)| header(name.as_str().as_bytes(), value.as_bytes()));
+    if let Some(id) = id {
+        header(REQUEST_ID.as_str().as_bytes(), id.0.as_bytes());
+    }
+    header(b"content-length", itoa::Buffer::new().format(length).as_bytes());
+    header(b"date", httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What a connection over the limit is told: it has no request yet.
+pub(in crate::server) fn too_many_connections() -> Vec<u8> {
+    last_words(
+        &Failure::new(ErrorCode::PoolExhausted, "too many connections")
+            .hint("Raise stonescriptdb.max_http_connections."),
     )
 }

@@ -35,12 +35,17 @@ pub(super) fn how<'a>(
     headers: &'a HeaderMap,
     retry: bool,
 ) -> Result<How<'a>, Failure> {
-    let asked_ms = match headers.get(&TIMEOUT) {
-        None => 0,
-        Some(asked) => time_limit(asked, settings.max_call_timeout_ms)?,
-    };
+    let asked_ms = asked_ms(settings, headers)?;
     let (id, client) = (sender.id.as_str(), Some(sender.client));
     Ok(How { id, method, client, headers: Some(headers), role: "", asked_ms, retry })
+}
+
+/// The time limit that a request asks for, in milliseconds; 0 is none.
+///
+/// # Errors
+/// `invalid_request` for one that is none.
+pub(super) fn asked_ms(settings: &Settings, headers: &HeaderMap) -> Result<u32, Failure> {
+    headers.get(&TIMEOUT).map_or(Ok(0), |asked| time_limit(asked, settings.max_call_timeout_ms))
 }
 
 /// The milliseconds that a caller asks for, capped.

@@ -6,6 +6,8 @@ mod answer;
 mod body;
 mod calling;
 mod deployments;
+mod io;
+pub(crate) mod plain;
 mod v1;
 mod v2;
 
@@ -24,9 +26,13 @@ use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
 use tower::ServiceExt;
 
 use super::App;
-use answer::{Failed, RequestId};
+use super::direct::Habit;
+use answer::Failed;
 
-pub(super) use answer::too_many_connections;
+pub(crate) use answer::RequestId;
+pub(super) use answer::{last_words, too_many_connections};
+pub(super) use io::Io;
+pub(crate) use v1::CallBody;
 
 /// Who sent a request.
 #[derive(Clone)]
@@ -89,6 +95,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 pub(super) async fn respond(
     app: Arc<App>,
     router: Router,
+    habit: Habit,
     peer: IpAddr,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
@@ -97,9 +104,10 @@ pub(super) async fn respond(
         // Nearly all requests are calls: they go past the router and its boxed futures.
         Ok(client) if request.uri().path() == v1::CALL => {
             // Of the id, another reference is made, not a copy.
-            v1::call(&app, &Sender { client, id: id.clone() }, request).await
+            v1::call(&app, &Sender { client, id: id.clone() }, &habit, request).await
         }
         Ok(client) => {
+            habit.interrupted();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Sender { client, id: id.clone() });
             match router.oneshot(request).await {

@@ -17,14 +17,17 @@ use stonescriptdb_protocol::{
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
-use super::{Reply, Sender, access, answer, calling};
+use super::{Reply, Sender, access, answer, calling, plain};
+use crate::postgres::seats;
 use crate::server::App;
 use crate::server::api::{self, Stage};
 use crate::server::calls::{self, Call, Whom};
 use crate::server::deploy;
+use crate::server::direct::Habit;
 
+/// The body of a call.
 #[derive(Deserialize)]
-struct CallBody<'a> {
+pub(crate) struct CallBody<'a> {
     #[serde(borrow)]
     platform: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -38,11 +41,42 @@ struct CallBody<'a> {
     retry: Option<bool>,
 }
 
+impl<'a> CallBody<'a> {
+    /// # Errors
+    /// `invalid_request` for what is not the JSON of a call.
+    pub(crate) fn read(body: &'a [u8]) -> Result<CallBody<'a>, Failure> {
+        serde_json::from_slice(body).map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))
+    }
+
+    /// # Errors
+    /// `invalid_request` where no platform is named.
+    pub(crate) fn whom(&self) -> Result<Whom<'_>, Failure> {
+        let platform = self.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+        Ok(Whom { platform, schema: self.schema_name.as_deref(), tenant: self.tenant_id.as_deref() })
+    }
+
+    /// # Errors
+    /// `invalid_request` where no function is named.
+    pub(crate) fn function(&self) -> Result<&str, Failure> {
+        self.function.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("function"))
+    }
+
+    /// JSON text; empty is no parameters.
+    pub(crate) fn params(&self) -> &'a [u8] {
+        calls::text_of(self.params)
+    }
+
+    /// The caller allows that it is tried again.
+    pub(crate) fn retry(&self) -> bool {
+        self.retry.unwrap_or(false)
+    }
+}
+
 /// The path of calls.
 pub(super) const CALL: &str = "/call";
 
 /// `POST /call`.
-pub(super) async fn call(app: &App, sender: &Sender, request: hyper::Request<Incoming>) -> Reply {
+pub(super) async fn call(app: &App, sender: &Sender, habit: &Habit, request: hyper::Request<Incoming>) -> Reply {
     if request.method() != hyper::Method::POST {
         let mut response = Failed(super::wrong_method_for(CALL, request.method())).into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
@@ -52,20 +86,21 @@ pub(super) async fn call(app: &App, sender: &Sender, request: hyper::Request<Inc
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
     let body = body::read(body, settings.max_request_body, settings.body_timeout).await?;
-    let request: CallBody = serde_json::from_slice(&body)
-        .map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))?;
+    let request = CallBody::read(&body)?;
     let call = Call {
-        whom: Whom {
-            platform: request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?,
-            schema: request.schema_name.as_deref(),
-            tenant: request.tenant_id.as_deref(),
-        },
-        how: calling::how(&settings, sender, "POST", &head.headers, request.retry.unwrap_or(false))?,
-        function: request.function.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("function"))?,
-        params: calls::text_of(request.params),
+        whom: request.whom()?,
+        how: calling::how(&settings, sender, "POST", &head.headers, request.retry())?,
+        function: request.function()?,
+        params: request.params(),
     };
+    // Before anything is looked at: what changes meanwhile is seen by the next one who looks.
+    let epoch = seats::epoch();
     access::require_platform(app, &head.headers, call.whom.platform)?;
+    let whom = call.whom;
     let body = calls::call(app, call).await?;
+    if settings.direct_connections {
+        plain::offer(app, habit, whom, &head.headers, epoch);
+    }
     Ok(answer::text(StatusCode::OK, body.freeze()))
 }
 

@@ -75,8 +75,17 @@ impl Recall {
 /// How long a cancelled executor may take to answer before its process is ended.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
-#[allow(dead_code)] // hold_long and what goes with it are there before who holds leases for long.
 impl Lease {
+    /// The executor's number.
+    pub(in crate::server) fn id(&self) -> Option<u64> {
+        self.executor.as_ref().map(|executor| executor.id)
+    }
+
+    /// Its process; 0 if there is none.
+    pub(in crate::server) fn pid(&self) -> i32 {
+        self.executor.as_ref().map_or(0, |executor| executor.pid)
+    }
+
     pub(in crate::server) fn stream(&self) -> Option<&UnixStream> {
         self.executor.as_ref().map(|executor| &executor.stream)
     }
@@ -97,11 +106,6 @@ impl Lease {
         if let Some(recall) = &self.recall {
             recall.touch();
         }
-    }
-
-    /// Somebody waits whom the end of this lease would serve.
-    pub(in crate::server) fn is_wanted_back(&self) -> bool {
-        self.recall.as_ref().is_some_and(|recall| recall.is_asked())
     }
 
     /// Resolves when somebody waits whom the end of this lease would serve; never for a lease that is not a long one.

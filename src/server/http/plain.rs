@@ -1,0 +1,144 @@
+//! Calls over HTTP without hyper: what an executor reads and writes on a connection that it serves itself.
+//!
+//! It reads plain requests only, `POST /call` with a body of a known length, and says of all others that they are not its business: the
+//! server worker gets them, as they are, and hyper answers them.
+
+use std::net::IpAddr;
+use std::time::UNIX_EPOCH;
+
+use hyper::StatusCode;
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use stonescriptdb_protocol::Failure;
+
+use super::answer::{RequestId, error_parts, write_head};
+use super::{access, body, calling, v1};
+use crate::server::App;
+use crate::server::calls::{self, Whom};
+use crate::server::direct::{Habit, Offer};
+use crate::server::lookup::Platform;
+use crate::settings::Settings;
+
+/// As many as hyper takes.
+const MAX_HEADERS: usize = 100;
+
+/// The head of a plain request.
+pub(crate) struct PlainHead {
+    /// Its own bytes.
+    pub(crate) length: usize,
+    /// Those of the body behind it.
+    pub(crate) body: usize,
+    /// The client's address, behind trusted proxies.
+    pub(crate) client: IpAddr,
+    /// The id that it brought.
+    pub(crate) id: Option<RequestId>,
+    /// The time limit that the caller asks for, in milliseconds; 0 is none.
+    pub(crate) asked_ms: u32,
+    /// What proves who the caller is, as it was sent.
+    pub(crate) authorization: Option<Vec<u8>>,
+    /// The headers for `request.headers`, a line each.
+    pub(crate) lines: Vec<u8>,
+}
+
+/// What the first bytes of a request are.
+pub(crate) enum Head {
+    /// A plain one.
+    Plain(PlainHead),
+    /// The beginning of a head.
+    Partial,
+    /// Something else.
+    Other,
+}
+
+/// Reads the head of a request.
+pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
+    let mut room = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut room);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Head::Partial,
+        Err(_) => return Head::Other,
+    };
+    if (request.method, request.path, request.version) != (Some("POST"), Some(v1::CALL), Some(1)) {
+        return Head::Other;
+    }
+    plain(request.headers, peer, settings, length).map_or(Head::Other, Head::Plain)
+}
+
+/// `None` for what has to be looked at by the server worker, an error among it.
+fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: usize) -> Option<PlainHead> {
+    let mut headers = HeaderMap::with_capacity(sent.len());
+    for header in sent {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
+    }
+    // Rows as a stream are the server worker's business.
+    let streams = headers
+        .get_all(ACCEPT)
+        .iter()
+        .any(|value| value.as_bytes().windows(6).any(|part| part.eq_ignore_ascii_case(b"ndjson")));
+    let needs_more = streams || [TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
+    let stays = headers.get_all(CONNECTION).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
+    let [body] = *headers.get_all(CONTENT_LENGTH).iter().map(number).collect::<Option<Vec<_>>>()?.as_slice() else {
+        return None;
+    };
+    if needs_more || !stays || body > settings.max_request_body {
+        return None;
+    }
+    body::require_json(&headers).ok()?;
+    let mut tokens = headers.get_all(AUTHORIZATION).iter();
+    let authorization = tokens.next().map(|value| value.as_bytes().to_vec());
+    if tokens.next().is_some() {
+        return None;
+    }
+    let mut lines = Vec::new();
+    calls::append(&mut lines, &headers);
+    Some(PlainHead {
+        length,
+        body,
+        client: access::client(settings, peer, &headers).ok()?,
+        id: RequestId::sent(&headers),
+        asked_ms: calling::asked_ms(settings, &headers).ok()?,
+        authorization,
+        lines,
+    })
+}
+
+fn number(value: &HeaderValue) -> Option<usize> {
+    let text = value.to_str().ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// The head of the answer to a call that went well, whose body has so many bytes.
+pub(crate) fn success(out: &mut Vec<u8>, id: &RequestId, length: usize) {
+    write_head(out, StatusCode::OK, &HeaderMap::new(), Some(id), length);
+}
+
+/// The answer to a call that failed; gives the body.
+pub(crate) fn failed(out: &mut Vec<u8>, id: &RequestId, failure: &Failure) -> String {
+    let (status, headers, body) = error_parts(failure, Some(id));
+    write_head(out, status, &headers, Some(id), body.len());
+    body
+}
+
+/// A call has gone well: if more of them come on its connection, an executor may serve it.
+pub(super) fn offer(app: &App, habit: &Habit, whom: Whom<'_>, headers: &HeaderMap, epoch: u64) {
+    let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let is_same = |last: &Offer| {
+        last.epoch == epoch && last.authorization.as_deref() == authorization && Whom::from(&last.whom) == whom
+    };
+    let registry = app.registry();
+    let Ok(called) = registry.called(whom.platform, whom.schema, whom.tenant) else { return };
+    let until = registry.platform(whom.platform).ok().and_then(Platform::next_expiry);
+    habit.called(is_same, || Offer {
+        target: called.target.clone(),
+        whom: whom.into(),
+        platform: called.platform.to_owned(),
+        tenant: called.tenant.to_owned(),
+        authorization: authorization.map(<[u8]>::to_vec),
+        until_ms: until.and_then(|end| u64::try_from(end.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()),
+        epoch,
+    });
+}
