@@ -29,6 +29,8 @@ use crate::postgres::worker;
 const LOOK: Duration = Duration::from_millis(5);
 /// A connection on which nothing has come for so long is taken back: it may be closed when it is idle, and executors too.
 const IDLE: Duration = Duration::from_millis(1000);
+/// Answers from one look to the next that are worth another executor: 2,000 a second.
+const MUCH: u64 = 10;
 /// How long an executor stays lent without connections.
 const SPARE: Duration = Duration::from_millis(100);
 /// How long a cancelled call may take to end before its executor's process is ended.
@@ -58,6 +60,7 @@ struct Attendant {
     leaving: bool,
     /// Since when it has had no connection.
     spare: Instant,
+    target: Arc<Target>,
 }
 
 /// Lends an executor for connections, as long as there are any.
@@ -66,7 +69,7 @@ pub(super) fn employ(app: &Arc<App>, target: &Arc<Target>, mut lease: Lease) {
     let Some(id) = lease.id() else { return };
     let (hand, handed) = mpsc::unbounded_channel();
     let load = Arc::new(AtomicUsize::new(0));
-    app.directs.lanes().entry(target.clone()).or_default().push(Lent { id, hand, load: load.clone() });
+    app.directs.lanes().entry(target.clone()).or_default().lent.push(Lent { id, hand, load: load.clone() });
     let attendant = Attendant {
         app: app.clone(),
         lease,
@@ -75,11 +78,12 @@ pub(super) fn employ(app: &Arc<App>, target: &Arc<Target>, mut lease: Lease) {
         cancelled: Vec::new(),
         leaving: false,
         spare: Instant::now(),
+        target: target.clone(),
     };
     let (app, target) = (app.clone(), target.clone());
     tokio::spawn(async move {
         let ended = attendant.run(handed).await;
-        app.directs.remove(&target, id);
+        app.directs.change(&target, |lane| lane.lent.retain(|lent| lent.id != id));
         match ended {
             Ok(lease) => drop(lease),
             Err(lease) => lease.discard(),
@@ -212,10 +216,12 @@ impl Attendant {
     fn look(&mut self) -> bool {
         let now = Instant::now();
         let mut busy = None;
+        let mut answered = 0;
         for away in self.away.values_mut() {
             let served = away.seated.served();
             let hands = away.seated.hands();
             if served != away.served {
+                answered += served.saturating_sub(away.served);
                 (away.served, away.since) = (served, now);
                 self.lease.touch();
             }
@@ -232,8 +238,21 @@ impl Attendant {
             }
         }
         self.take_back(|away| now.duration_since(away.since) >= IDLE);
+        if answered >= MUCH && self.away.len() > 1 {
+            self.share();
+        }
         self.look_at_cancelled();
         true
+    }
+
+    /// Shares connections with another executor, which may have to be found first. What is taken back here comes to it by itself.
+    fn share(&mut self) {
+        if !self.app.directs.has_spare(&self.target) {
+            super::seek(&self.app, &self.target);
+            return;
+        }
+        let half: Vec<u64> = self.away.keys().copied().take(self.away.len() / 2).collect();
+        self.take_back(|away| half.contains(&away.seated.connection()));
     }
 
     /// A client has gone while its call runs.

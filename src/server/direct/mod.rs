@@ -26,11 +26,21 @@ pub(super) use habit::{Habit, Offer};
 /// How many executors of one database are lent for connections at most, of those it may have: one is left for other calls.
 const LEFT_FOR_OTHERS: usize = 1;
 
+/// How long an executor for connections is waited for in the queue of calls.
+const TURN: Duration = Duration::from_millis(200);
+
 /// Executors that serve connections, by what they are attached to.
 pub(super) struct Directs {
-    lanes: Mutex<HashMap<Arc<Target>, Vec<Lent>>>,
+    lanes: Mutex<HashMap<Arc<Target>, Lane>>,
     /// Seats that nobody has.
     seats: Mutex<Vec<u32>>,
+}
+
+#[derive(Default)]
+struct Lane {
+    lent: Vec<Lent>,
+    /// One more is on its way.
+    seeking: bool,
 }
 
 /// An executor that serves connections.
@@ -75,7 +85,7 @@ impl Default for Directs {
 }
 
 impl Directs {
-    fn lanes(&self) -> MutexGuard<'_, HashMap<Arc<Target>, Vec<Lent>>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<Arc<Target>, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -87,7 +97,7 @@ impl Directs {
     fn hand(&self, target: &Arc<Target>, handed: Handed) -> Result<(), Box<Handed>> {
         let mut handed = handed;
         let mut lanes = self.lanes();
-        let Some(lane) = lanes.get_mut(target) else { return Err(Box::new(handed)) };
+        let Some(lane) = lanes.get_mut(target).map(|lane| &mut lane.lent) else { return Err(Box::new(handed)) };
         while let Some(place) = (0..lane.len()).min_by_key(|place| lane.get(*place).map_or(usize::MAX, Lent::load)) {
             let Some(lent) = lane.get(place) else { break };
             lent.load.fetch_add(1, Relaxed);
@@ -101,16 +111,26 @@ impl Directs {
         Err(Box::new(handed))
     }
 
-    /// Whether one more executor of a target would do good: there are connections for it, and it may be had.
-    fn is_short(&self, target: &Arc<Target>, most: usize) -> bool {
-        self.lanes().get(target).is_none_or(|lane| lane.len() < most && lane.iter().all(|lent| lent.load() > 0))
+    /// Whether one more executor of a target is to be sought: all that are lent have connections, and there may be more. Who gets `true`
+    /// seeks.
+    fn seek(&self, target: &Arc<Target>, most: usize) -> bool {
+        let mut lanes = self.lanes();
+        let lane = lanes.entry(target.clone()).or_default();
+        let seeks = !lane.seeking && lane.lent.len() < most && lane.lent.iter().all(|lent| lent.load() > 0);
+        lane.seeking |= seeks;
+        seeks
     }
 
-    fn remove(&self, target: &Arc<Target>, id: u64) {
+    /// Whether an executor of a target has no connection.
+    fn has_spare(&self, target: &Arc<Target>) -> bool {
+        self.lanes().get(target).is_some_and(|lane| lane.lent.iter().any(|lent| lent.load() == 0))
+    }
+
+    fn change(&self, target: &Arc<Target>, change: impl FnOnce(&mut Lane)) {
         let mut lanes = self.lanes();
         if let Some(lane) = lanes.get_mut(target) {
-            lane.retain(|lent| lent.id != id);
-            if lane.is_empty() {
+            change(lane);
+            if lane.lent.is_empty() && !lane.seeking {
                 lanes.remove(target);
             }
         }
@@ -132,18 +152,29 @@ pub(super) async fn hand_over(
     peer: IpAddr,
 ) -> Back {
     let target = offer.target.clone();
-    let most = app.settings().max_workers_per_database.saturating_sub(LEFT_FOR_OTHERS).max(1);
-    if app.directs.is_short(&target, most) {
-        // One that is idle, at once; otherwise one is started, and is there for the next connection.
-        if let Ok(lease) = app.pool.acquire(&target, Duration::ZERO).await {
-            attendant::employ(app, &target, lease);
-        }
-    }
+    seek(app, &target);
     let (back, returned) = oneshot::channel();
     match app.directs.hand(&target, Handed { stream, read, offer, peer, back }) {
         Ok(()) => returned.await.unwrap_or(Back::Closed),
         Err(handed) => Back::Open { stream: handed.stream, answer: Vec::new(), read: handed.read, served: None },
     }
+}
+
+/// Sees to it that there is one more executor for connections soon, if that would do good.
+fn seek(app: &Arc<App>, target: &Arc<Target>) {
+    let most = app.settings().max_workers_per_database.saturating_sub(LEFT_FOR_OTHERS).max(1);
+    if !app.directs.seek(target, most) {
+        return;
+    }
+    let (app, target) = (app.clone(), target.clone());
+    tokio::spawn(async move {
+        // In its turn: where all are busy with calls that come through the server worker, none is ever idle.
+        let lease = app.pool.acquire(&target, TURN).await;
+        app.directs.change(&target, |lane| lane.seeking = false);
+        if let Ok(lease) = lease {
+            attendant::employ(&app, &target, lease);
+        }
+    });
 }
 
 impl Offer {
