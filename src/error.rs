@@ -58,13 +58,13 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
 }
 
 /// Seconds that a client should wait before it tries again; `None` where trying again does not help by itself.
-pub(crate) fn retry_after(code: ErrorCode) -> Option<u32> {
-    match code {
+pub(crate) fn retry_after(failure: &Failure) -> Option<u32> {
+    failure.retry_after.or(match failure.code {
         ErrorCode::LockTimeout | ErrorCode::ConnectionFailed | ErrorCode::PoolExhausted => Some(1),
         // A person ends it.
         ErrorCode::TenantSuspended => Some(60),
         _ => None,
-    }
+    })
 }
 
 /// The HTTP status of a failure: by its code, and for `query_failed` by PostgreSQL's SQLSTATE.

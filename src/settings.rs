@@ -29,8 +29,14 @@ static MAX_WORKERS: Number = Number::new(16);
 static MAX_WORKERS_PER_DATABASE: Number = Number::new(4);
 /// An idle executor costs some megabytes; starting one costs milliseconds.
 static WORKER_IDLE_TIMEOUT: Number = Number::new(60);
-/// Calls waiting for an executor, per database: enough for a burst, and few enough that the last one is not stale.
+/// What an executor keeps in memory of catalogs and plans must not grow for ever. Replacing one costs milliseconds that nobody waits for.
+static WORKER_MAX_AGE: Number = Number::new(60 * 60);
+/// The same by requests: at 10,000 calls a second it is every minute or two, so that even what leaks a few bytes a call stays small.
+static WORKER_MAX_CALLS: Number = Number::new(1_000_000);
+/// Requests waiting for an executor, per database and role: enough for a burst, and few enough that the last one is not stale.
 static MAX_QUEUE: Number = Number::new(1000);
+/// So that many tenants' bursts together have an end too.
+static MAX_QUEUE_TOTAL: Number = Number::new(10_000);
 /// How long a call may wait for an executor before it is told to come again.
 static QUEUE_TIMEOUT: Number = Number::new(10_000);
 static CALL_TIMEOUT: Number = Number::new(30_000);
@@ -85,7 +91,12 @@ pub(crate) struct Settings {
     pub(crate) max_workers: usize,
     pub(crate) max_workers_per_database: usize,
     pub(crate) worker_idle_timeout: Duration,
+    /// Zero is no limit.
+    pub(crate) worker_max_age: Duration,
+    /// Zero is no limit.
+    pub(crate) worker_max_calls: u64,
     pub(crate) max_queue: usize,
+    pub(crate) max_queue_total: usize,
     pub(crate) queue_timeout: Duration,
     pub(crate) call_timeout_ms: u32,
     pub(crate) max_call_timeout_ms: u32,
@@ -118,7 +129,10 @@ pub(crate) fn current() -> Settings {
         max_workers: positive(&MAX_WORKERS) as usize,
         max_workers_per_database: positive(&MAX_WORKERS_PER_DATABASE) as usize,
         worker_idle_timeout: Duration::from_secs(u64::from(positive(&WORKER_IDLE_TIMEOUT))),
+        worker_max_age: Duration::from_secs(u64::from(positive(&WORKER_MAX_AGE))),
+        worker_max_calls: u64::from(positive(&WORKER_MAX_CALLS)),
         max_queue: positive(&MAX_QUEUE) as usize,
+        max_queue_total: positive(&MAX_QUEUE_TOTAL) as usize,
         queue_timeout: milliseconds(&QUEUE_TIMEOUT),
         call_timeout_ms: positive(&CALL_TIMEOUT),
         max_call_timeout_ms: positive(&MAX_CALL_TIMEOUT),
@@ -268,9 +282,36 @@ pub(crate) fn define() {
             GucFlags::UNIT_S,
         ),
         (
+            c"stonescriptdb.worker_max_age",
+            c"Age at which an executor is replaced; 0 is none.",
+            &WORKER_MAX_AGE,
+            0,
+            i32::MAX,
+            Sighup,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"stonescriptdb.worker_max_calls",
+            c"Requests after which an executor is replaced; 0 is no limit.",
+            &WORKER_MAX_CALLS,
+            0,
+            i32::MAX,
+            Sighup,
+            none,
+        ),
+        (
             c"stonescriptdb.max_queue",
-            c"Requests that may wait for an executor, per database.",
+            c"Requests that may wait for an executor, per database and role.",
             &MAX_QUEUE,
+            1,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.max_queue_total",
+            c"Requests that may wait for an executor, in all.",
+            &MAX_QUEUE_TOTAL,
             1,
             1_000_000,
             Sighup,

@@ -101,7 +101,7 @@ impl Launcher {
     }
 
     /// Starts what waits for a slot, notices what ended, answers who waits for an end.
-    pub(super) fn look_after(&mut self, pool: &Pool) {
+    pub(super) fn look_after(&mut self, pool: &Arc<Pool>) {
         self.running.retain(|id, (_, handle)| {
             let alive = handle.state() != WorkerState::Stopped;
             if !alive {

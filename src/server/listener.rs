@@ -27,7 +27,7 @@ use crate::postgres::worker;
 use crate::settings::Settings;
 
 /// How often idle executors are looked over.
-const REAP_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How often a port that is taken is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(2);
 /// Descriptors that are not for HTTP: executors, backends, PostgreSQL's own files.
@@ -60,7 +60,7 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
     let (stop, stopped) = oneshot::channel();
     let (tell, ended) = std::sync::mpsc::channel();
     runtime.spawn(broker::serve(app.clone(), socket));
-    runtime.spawn(reap(app.clone()));
+    runtime.spawn(look_after(app.clone()));
     runtime.spawn({
         let app = app.clone();
         async move {
@@ -118,11 +118,11 @@ fn open_socket() -> std::io::Result<UnixListener> {
     UnixListener::bind(SOCKET_PATH)
 }
 
-async fn reap(app: Arc<App>) {
-    let mut ticks = tokio::time::interval(REAP_EVERY);
+async fn look_after(app: Arc<App>) {
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
     loop {
         ticks.tick().await;
-        app.pool.reap();
+        app.pool.look_after();
     }
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn main() -> ! {
     }
     let (main, requests) = MainThread::new(waker);
     let app = Arc::new(App {
-        pool: pool::Pool::new(main.clone(), first.clone()),
+        pool: pool::Pool::new(main.clone(), &first),
         settings: RwLock::new(Arc::new(first)),
         directs: direct::Directs::default(),
         registry: RwLock::new(Arc::new(Registry::default())),

@@ -72,6 +72,8 @@ pub struct Failure {
     pub validation: Option<String>,
     /// Which call of a batch failed, from 0.
     pub failed_call: Option<u32>,
+    /// Seconds after which trying again makes sense, where that is known better than from the code.
+    pub retry_after: Option<u32>,
 }
 
 impl Failure {
@@ -91,6 +93,7 @@ impl Failure {
             deployment_id: None,
             validation: None,
             failed_call: None,
+            retry_after: None,
         }
     }
 

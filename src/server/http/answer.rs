@@ -111,7 +111,7 @@ fn failure(failure: &Failure, id: &RequestId) -> Response {
 pub(super) fn error_parts(failure: &Failure, id: Option<&RequestId>) -> (StatusCode, HeaderMap, String) {
     let status = StatusCode::from_u16(error::status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::new();
-    if let Some(seconds) = error::retry_after(failure.code) {
+    if let Some(seconds) = error::retry_after(failure) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if failure.code == ErrorCode::Unauthorized {

@@ -1,14 +1,14 @@
 //! What is borrowed of the pool: an executor for a request, a database without executors.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
-use super::{Executor, Pool, Target};
+use super::{Executor, Pool};
 use crate::postgres::worker;
 
 /// A database without executors, for as long as this lives.
@@ -19,16 +19,7 @@ pub(in crate::server) struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        if let Some(count) = state.held.get_mut(&self.database) {
-            *count -= 1;
-            if *count == 0 {
-                state.held.remove(&self.database);
-            }
-        }
-        let targets: Vec<Arc<Target>> =
-            state.lanes.keys().filter(|target| *target.database == *self.database).cloned().collect();
-        targets.iter().for_each(|target| state.start_if_needed(target, &self.pool.main));
+        self.pool.happened(|state| state.machine.unhold(&self.database, Instant::now()));
     }
 }
 
@@ -47,8 +38,6 @@ pub(crate) struct Lease {
 pub(super) struct Recall {
     asked: AtomicBool,
     told: Notify,
-    /// Greater is later.
-    used: AtomicU64,
 }
 
 impl Recall {
@@ -56,19 +45,10 @@ impl Recall {
         self.asked.load(Relaxed)
     }
 
-    pub(super) fn used(&self) -> u64 {
-        self.used.load(Relaxed)
-    }
-
     pub(super) fn ask(&self) {
         self.asked.store(true, Relaxed);
         // Kept for one who is not listening yet.
         self.told.notify_one();
-    }
-
-    fn touch(&self) {
-        static CLOCK: AtomicU64 = AtomicU64::new(0);
-        self.used.store(CLOCK.fetch_add(1, Relaxed), Relaxed);
     }
 }
 
@@ -95,7 +75,6 @@ impl Lease {
         let Some(executor) = &self.executor else { return };
         if self.recall.is_none() {
             let recall = Arc::new(Recall::default());
-            recall.touch();
             self.pool.lend_for_long(executor.id, recall.clone());
             self.recall = Some(recall);
         }
@@ -103,8 +82,8 @@ impl Lease {
 
     /// A long lease was used just now. Those that were not for longest are asked back first.
     pub(in crate::server) fn touch(&self) {
-        if let Some(recall) = &self.recall {
-            recall.touch();
+        if let (Some(executor), Some(_)) = (&self.executor, &self.recall) {
+            self.pool.touched(executor.id);
         }
     }
 
@@ -129,8 +108,9 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(executor) = self.executor.take() else { return };
         let pool = self.pool.clone();
+        let is_long = self.recall.is_some();
         if !self.midway {
-            pool.give_back(executor);
+            pool.give_back(executor, is_long);
             return;
         }
         worker::cancel(executor.pid);
@@ -139,7 +119,7 @@ impl Drop for Lease {
                 let answered =
                     tokio::time::timeout(CANCEL_PATIENCE, crate::server::broker::skip_answer(&executor.stream)).await;
                 if matches!(answered, Ok(Ok(()))) {
-                    pool.give_back(executor);
+                    pool.give_back(executor, is_long);
                 } else {
                     worker::terminate(executor.pid);
                     pool.lost(&executor);

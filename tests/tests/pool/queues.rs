@@ -1,0 +1,89 @@
+//! What those are told for whom there is no executor.
+
+use acceptance::{Cluster, Platform, fixtures};
+use serde_json::json;
+
+use crate::{wait_for, wake_all};
+
+/// A tenant whose one executor sleeps while `meanwhile` runs.
+fn while_asleep(cluster: &Cluster, platform: &Platform, meanwhile: impl FnOnce()) {
+    let mut control = cluster.control();
+    std::thread::scope(|scope| {
+        scope.spawn(|| platform.call("nap", json!([600])));
+        wait_for(&mut control, platform, &platform.database(), "busy", 1);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
+        wake_all(&mut control);
+        if let Err(panic) = outcome {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn who_waited_for_too_long_is_told_what_was_in_the_way() {
+    let cluster = Cluster::builder()
+        .setting("stonescriptdb.max_workers_per_database", "1")
+        .setting("stonescriptdb.queue_timeout", "1200ms")
+        .start();
+    let platform = Platform::register(&cluster, "late", &fixtures::tiny());
+    while_asleep(&cluster, &platform, || {
+        let answer = platform.call("f", json!([])).error(503, "pool_exhausted").field("database", platform.database());
+        assert_eq!(answer.header("retry-after"), Some("2"), "{answer}");
+        answer.says("none came free in 1200 ms").says("max_workers_per_database").says("queue_timeout");
+    });
+    platform.call("f", json!([])).ok();
+}
+
+#[test]
+fn who_finds_the_queue_full_is_told_so_at_once() {
+    let cluster = Cluster::builder()
+        .setting("stonescriptdb.max_workers_per_database", "1")
+        .setting("stonescriptdb.max_queue", "1")
+        .setting("stonescriptdb.queue_timeout", "60s")
+        .start();
+    let platform = Platform::register(&cluster, "full", &fixtures::tiny());
+    std::thread::scope(|scope| {
+        while_asleep(&cluster, &platform, || {
+            // One of the two has the place in the queue, and waits until the sleeper is woken.
+            let calls = [scope.spawn(|| platform.call("f", json!([]))), scope.spawn(|| platform.call("f", json!([])))];
+            let refused = acceptance::eventually("the refusal", || {
+                let done = calls.iter().filter(|call| call.is_finished()).count();
+                acceptance::wait::check(done == 1, done)
+            });
+            let () = refused;
+            wake_all(&mut cluster.control());
+            let mut answers = calls.map(|call| call.join().expect("a caller"));
+            answers.sort_by_key(|answer| answer.status);
+            let [answered, refused] = answers;
+            answered.ok();
+            let refused = refused.error(503, "pool_exhausted").says("stonescriptdb.max_queue");
+            assert!(
+                refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|s| s >= 1)),
+                "{refused}"
+            );
+        });
+    });
+}
+
+#[test]
+fn the_queues_of_all_have_an_end_too() {
+    let cluster = Cluster::builder()
+        .setting("stonescriptdb.max_workers_per_database", "1")
+        .setting("stonescriptdb.max_queue_total", "1")
+        .setting("stonescriptdb.queue_timeout", "60s")
+        .start();
+    let platform = Platform::register(&cluster, "total", &fixtures::tiny());
+    std::thread::scope(|scope| {
+        while_asleep(&cluster, &platform, || {
+            let calls = [scope.spawn(|| platform.call("f", json!([]))), scope.spawn(|| platform.call("f", json!([])))];
+            acceptance::eventually("the refusal", || {
+                let done = calls.iter().filter(|call| call.is_finished()).count();
+                acceptance::wait::check(done == 1, done)
+            });
+            wake_all(&mut cluster.control());
+            let answers = calls.map(|call| call.join().expect("a caller"));
+            let refused = answers.into_iter().find(|answer| answer.status != 200).expect("a refusal");
+            refused.error(503, "pool_exhausted").says("stonescriptdb.max_queue_total");
+        });
+    });
+}
