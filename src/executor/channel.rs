@@ -7,8 +7,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use stonescriptdb_protocol::{FrameKind, HEADER_LEN, Header};
+use stonescriptdb_protocol::{ErrorCode, Failure, FrameKind, HEADER_LEN, Header};
 
+use crate::postgres::catch;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts, forget_cancel, reload_settings_if_asked};
 use crate::server::SOCKET_PATH;
 
@@ -41,6 +42,8 @@ pub(super) struct Channel {
     ready: VecDeque<RawFd>,
     /// The settings were read again.
     reloaded: bool,
+    /// What is left of a frame that a call was sending when it was interrupted. It comes before the next frame.
+    unsent: Vec<u8>,
 }
 
 impl Channel {
@@ -56,6 +59,7 @@ impl Channel {
             descriptors: VecDeque::new(),
             ready: VecDeque::new(),
             reloaded: false,
+            unsent: Vec::new(),
         })
     }
 
@@ -125,14 +129,41 @@ impl Channel {
         Some(())
     }
 
+    /// Writes a part of a call's result while it runs, as fast as it is taken.
+    ///
+    /// # Errors
+    /// What interrupts the call: a cancel, a time limit. That the broker is gone.
+    pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            match (&self.stream).write(bytes) {
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.alone.wait_to_write();
+                    if let Err(error) = catch(check_for_interrupts) {
+                        self.unsent = bytes.to_vec();
+                        return Err(error.into());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Failure::new(ErrorCode::ConnectionFailed, "the server worker is gone")),
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a frame whole; `false` when the broker is gone.
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> bool {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
+        let unsent = std::mem::take(&mut self.unsent);
+        self.write_all(&unsent) && self.write_all(bytes)
+    }
+
+    fn write_all(&mut self, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match (&self.stream).write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
                 // A result larger than the socket's buffer: the broker reads it in pieces.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.alone.wait(1) == Woken::Latch {
+                    if self.alone.wait_to_write() == Woken::Latch {
                         self.serve_interrupts();
                     }
                 }

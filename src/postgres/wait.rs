@@ -18,8 +18,8 @@ pub(crate) struct Waiter {
 pub(crate) enum Woken {
     /// The latch was set: look at flags and interrupts. The latch is reset already.
     Latch,
-    /// The descriptor can be read, or its other end is gone.
-    Readable,
+    /// The descriptor can be read (or written, if that was waited for), or its other end is gone.
+    Ready,
     /// Time is up.
     Timeout,
 }
@@ -71,6 +71,18 @@ impl Waiter {
         latch
     }
 
+    /// As [`Waiter::wait`] without a limit, until the descriptor can be written.
+    pub(crate) fn wait_to_write(&self) -> Woken {
+        let look_for = |events| {
+            // SAFETY: the set is alive; the descriptor was the third to come into it.
+            unsafe { pg_sys::ModifyWaitEvent(self.set, 2, events, std::ptr::null_mut()) }
+        };
+        look_for(pg_sys::WL_SOCKET_WRITEABLE);
+        let woken = self.wait(-1);
+        look_for(pg_sys::WL_SOCKET_READABLE);
+        woken
+    }
+
     /// Waits; a negative timeout (milliseconds) is for ever. The process exits if the postmaster died.
     pub(crate) fn wait(&self, timeout_ms: i64) -> Woken {
         // SAFETY: the set is alive; one event fits into one event.
@@ -83,7 +95,7 @@ impl Waiter {
                 pg_sys::ResetLatch(pg_sys::MyLatch);
                 Woken::Latch
             } else {
-                Woken::Readable
+                Woken::Ready
             }
         }
     }
