@@ -70,6 +70,8 @@ static MAX_HTTP_CONNECTIONS: Number = Number::new(10_000);
 static HEADER_TIMEOUT: Number = Number::new(10_000);
 /// As [`HEADER_TIMEOUT`], for the body.
 static BODY_TIMEOUT: Number = Number::new(60_000);
+/// A client that takes nothing of its answer for so long is cut off: it may hold an executor.
+static STALL_TIMEOUT: Number = Number::new(10_000);
 /// Threads of the server worker for HTTP and the broker.
 static IO_THREADS: Number = Number::new(1);
 /// Off: every request goes through the server worker, which is slower.
@@ -110,6 +112,7 @@ pub(crate) struct Settings {
     pub(crate) max_http_connections: usize,
     pub(crate) header_timeout: Duration,
     pub(crate) body_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
     pub(crate) io_threads: usize,
     pub(crate) direct_connections: bool,
 }
@@ -146,6 +149,7 @@ pub(crate) fn current() -> Settings {
         max_http_connections: positive(&MAX_HTTP_CONNECTIONS) as usize,
         header_timeout: milliseconds(&HEADER_TIMEOUT),
         body_timeout: milliseconds(&BODY_TIMEOUT),
+        stall_timeout: milliseconds(&STALL_TIMEOUT),
         io_threads: positive(&IO_THREADS) as usize,
         direct_connections: DIRECT_CONNECTIONS.get(),
     }
@@ -449,6 +453,15 @@ pub(crate) fn define() {
             c"stonescriptdb.body_timeout",
             c"Time in which a request's body must arrive.",
             &BODY_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.stall_timeout",
+            c"Time after which a client that takes nothing of its answer is cut off.",
+            &STALL_TIMEOUT,
             100,
             day_ms,
             Sighup,

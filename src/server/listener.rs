@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::direct::{self, Back, Habit, Offer};
 use super::http::Io;
+use super::outgoing::Outgoing;
 use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, http};
 use crate::postgres::worker;
 use crate::settings::Settings;
@@ -248,7 +249,9 @@ fn admit(front: &Front, stream: TcpStream, peer: SocketAddr) {
     let counted = Counted(front.connections.clone());
     let front = front.clone();
     tokio::spawn(async move {
-        serve_connection(front.app, front.router, stream, peer).await;
+        let patience = front.app.settings().stall_timeout;
+        let stream = Outgoing::new(stream, patience);
+        stream.serve(|stream| serve_connection(front.app, front.router, stream, patience, peer)).await;
         drop(counted);
         drop(front.alive);
     });
@@ -268,26 +271,24 @@ async fn refuse(mut stream: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&answer)).await;
 }
 
-/// How long a client may take to read the rest of an answer that an executor could not write.
-const REST: Duration = Duration::from_secs(30);
-
-async fn serve_connection(app: Arc<App>, router: Router, mut stream: TcpStream, peer: SocketAddr) {
-    let _ = stream.set_nodelay(true);
+async fn serve_connection(app: Arc<App>, router: Router, mut stream: Outgoing, patience: Duration, peer: SocketAddr) {
     let habit = Habit::default();
     let mut read = Vec::new();
     while let Some((io, more, offer)) =
         serve_by_hyper(&app, &router, &habit, Io::new(stream, read, habit.clone()), peer).await
     {
-        let Ok(waiting) = io.stream.into_std() else { return };
+        let flushes = io.stream.flushes();
+        let Ok(waiting) = io.stream.into_stream().into_std() else { return };
         match direct::hand_over(&app, waiting, more.into(), offer, peer.ip()).await {
             Back::Closed => return,
             Back::Open { stream: back, answer, read: unanswered, served } => {
                 habit.back(served);
-                let Ok(mut back) = TcpStream::from_std(back) else { return };
-                if !matches!(tokio::time::timeout(REST, back.write_all(&answer)).await, Ok(Ok(()))) {
+                let Ok(back) = TcpStream::from_std(back) else { return };
+                stream = Outgoing::again(back, patience, flushes);
+                if stream.write_all(&answer).await.is_err() {
                     return;
                 }
-                (stream, read) = (back, unanswered);
+                read = unanswered;
             }
         }
     }
@@ -309,7 +310,6 @@ async fn serve_by_hyper(
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(MAX_HEAD)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(io), service);
     let due = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
         Poll::Ready(_) => Poll::Ready(None),

@@ -12,6 +12,7 @@ pub(crate) mod http;
 mod launcher;
 mod listener;
 mod lookup;
+mod outgoing;
 mod pool;
 mod registry;
 

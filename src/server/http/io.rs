@@ -1,24 +1,24 @@
 //! A client's connection under hyper, which can be taken out from under it between two requests.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::server::direct::Habit;
+use crate::server::outgoing::Outgoing;
 
 /// A connection, with what was read of it before hyper had it.
 pub(in crate::server) struct Io {
-    pub(in crate::server) stream: TcpStream,
+    pub(in crate::server) stream: Outgoing,
     before: Bytes,
     habit: Habit,
 }
 
 impl Io {
-    pub(in crate::server) fn new(stream: TcpStream, before: Vec<u8>, habit: Habit) -> Io {
+    pub(in crate::server) fn new(stream: Outgoing, before: Vec<u8>, habit: Habit) -> Io {
         Io { stream, before: before.into(), habit }
     }
 }
@@ -48,6 +48,20 @@ impl AsyncWrite for Io {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.habit.wrote();
         Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
+        self.habit.wrote();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

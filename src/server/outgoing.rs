@@ -1,0 +1,123 @@
+//! A client's connection, which ends when the client takes nothing of what is sent to it.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::Sleep;
+
+tokio::task_local! {
+    /// Of the connection that the running task serves.
+    static FLUSHES: Arc<Flushes>;
+}
+
+/// Tells when all that was written has gone to the kernel.
+#[derive(Default)]
+pub(super) struct Flushes {
+    /// Somebody waits for it.
+    awaited: AtomicBool,
+    done: Notify,
+}
+
+/// How long [`flushed`] waits: a client that reads so slowly does without.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Waits until what the connection has been given so far is written. To be called in the task that serves the connection, from an
+/// answer's body.
+pub(super) async fn flushed() {
+    let Ok(flushes) = FLUSHES.try_with(Arc::clone) else { return };
+    flushes.awaited.store(true, Relaxed);
+    let _ = tokio::time::timeout(PATIENCE, flushes.done.notified()).await;
+    flushes.awaited.store(false, Relaxed);
+}
+
+/// A connection on which nothing may stall. A client that does not read would otherwise keep an executor, or a large answer in memory.
+pub(in crate::server) struct Outgoing {
+    stream: TcpStream,
+    /// The longest time without progress.
+    patience: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+    flushes: Arc<Flushes>,
+}
+
+impl Outgoing {
+    pub(super) fn new(stream: TcpStream, patience: Duration) -> Outgoing {
+        let _ = stream.set_nodelay(true);
+        Outgoing::again(stream, patience, Arc::default())
+    }
+
+    /// A connection that was away.
+    pub(super) fn again(stream: TcpStream, patience: Duration, flushes: Arc<Flushes>) -> Outgoing {
+        Outgoing { stream, patience, stalled: None, flushes }
+    }
+
+    /// For [`Outgoing::again`].
+    pub(super) fn flushes(&self) -> Arc<Flushes> {
+        self.flushes.clone()
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Serves the connection, so that [`flushed`] knows of it.
+    pub(super) async fn serve<F: Future>(self, serve: impl FnOnce(Outgoing) -> F) -> F::Output {
+        FLUSHES.scope(self.flushes.clone(), serve(self)).await
+    }
+
+    /// The outcome of a write, or the end of patience.
+    fn watched<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.stalled = None;
+            return outcome;
+        }
+        let patience = self.patience;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience))).as_mut().poll(cx));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Outgoing {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Outgoing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watched(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.watched(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.flushes.awaited.load(Relaxed) {
+            self.flushes.done.notify_waiters();
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
