@@ -74,7 +74,7 @@ fn answer_frame(channel: &mut Channel, caller: &mut Caller, kind: FrameKind, pay
     // A cancel that was meant for the last request.
     wait::forget_cancel();
     let answer = match kind {
-        FrameKind::Call => call(caller, payload),
+        FrameKind::Call => call(caller, payload, channel),
         FrameKind::Batch => batch(caller, payload),
         FrameKind::Request => request(payload),
         _ => return Err(Unfit),
@@ -90,13 +90,15 @@ fn answer_frame(channel: &mut Channel, caller: &mut Caller, kind: FrameKind, pay
     Ok(())
 }
 
-fn call(caller: &mut Caller, payload: &[u8]) -> Vec<u8> {
+fn call(caller: &mut Caller, payload: &[u8], channel: &mut Channel) -> Vec<u8> {
     let Ok((request, headers)) = decode_with_tail::<CallRequest>(payload) else {
         return failure(&Failure::internal("a call does not decode"));
     };
     worker::report_running(request.function);
     let result = while_called_by(&request.context, headers, || {
-        attempts::carry_out(&request.rules, Span::Call, |attempt| caller.call(&request, attempt))
+        attempts::carry_out(&request.rules, Span::Call, |attempt| {
+            caller.call(&request, attempt, &mut |frame| channel.send(frame))
+        })
     });
     result.unwrap_or_else(|error| failure(&error))
 }

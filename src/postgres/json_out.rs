@@ -11,15 +11,29 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::error::{PgError, guard};
 
+/// Sends the text so far, which holds so many rows since the beginning, and takes it away but for the room for a head.
+pub(crate) type Send<'s> = dyn FnMut(&mut Vec<u8>, u64) -> Result<(), Failure> + 's;
+
+/// How rows are written.
+pub(crate) enum Rows<'s> {
+    /// With commas between them, into one text of so many bytes at most.
+    Whole(usize),
+    /// A line each, of so many bytes at most. What fills a chunk is sent.
+    Lines(usize, &'s mut Send<'s>),
+}
+
+/// Bytes from which on lines are sent.
+const CHUNK: usize = 64 * 1024;
+
 /// A DestReceiver that writes one JSON object per row.
 #[repr(C)]
-pub(super) struct JsonReceiver {
+pub(super) struct JsonReceiver<'s> {
     // First, so that a pointer to it is a pointer to this.
     receiver: pg_sys::DestReceiver,
     columns: Vec<Column>,
     out: Vec<u8>,
     rows: u64,
-    limit: usize,
+    wanted: Rows<'s>,
     utc: *mut pg_sys::pg_tz,
 }
 
@@ -47,9 +61,9 @@ enum Writer {
     ToJson(pg_sys::FmgrInfo),
 }
 
-impl JsonReceiver {
-    /// `out` is what stands before the first row; `limit` the greatest size of the whole in bytes.
-    pub(super) fn new(out: Vec<u8>, limit: usize) -> Box<JsonReceiver> {
+impl<'s> JsonReceiver<'s> {
+    /// `out` is what stands before the first row.
+    pub(super) fn new(out: Vec<u8>, wanted: Rows<'s>) -> Box<JsonReceiver<'s>> {
         // SAFETY: the zone "GMT" is built in and cached by the server for the life of the process.
         let utc = unsafe { pg_sys::pg_tzset(c"GMT".as_ptr()) };
         Box::new(JsonReceiver {
@@ -63,7 +77,7 @@ impl JsonReceiver {
             columns: Vec::new(),
             out,
             rows: 0,
-            limit,
+            wanted,
             utc,
         })
     }
@@ -72,7 +86,7 @@ impl JsonReceiver {
         &mut self.receiver
     }
 
-    /// The text so far and the number of rows in it.
+    /// The text that was not sent, and the number of all rows.
     pub(super) fn finish(self) -> (Vec<u8>, u64) {
         (self.out, self.rows)
     }
@@ -164,7 +178,7 @@ unsafe fn writer(type_oid: pg_sys::Oid) -> Writer {
     }
 }
 
-impl JsonReceiver {
+impl JsonReceiver<'_> {
     unsafe fn row(&mut self, slot: *mut pg_sys::TupleTableSlot) -> Result<bool, Failure> {
         // SAFETY: the slot holds as many attributes as its descriptor says once they are fetched.
         unsafe {
@@ -172,7 +186,9 @@ impl JsonReceiver {
             if ((*slot).tts_nvalid as usize) < count {
                 pg_sys::slot_getsomeattrs_int(slot, count as i32);
             }
-            self.out.extend_from_slice(if self.rows == 0 { b"{" } else { b",{" });
+            let begun = self.out.len();
+            let is_next = self.rows > 0 && matches!(self.wanted, Rows::Whole(_));
+            self.out.extend_from_slice(if is_next { b",{" } else { b"{" });
             let zone = std::ptr::replace(&raw mut pg_sys::session_timezone, self.utc);
             let zone = RestoreZone(zone);
             for (index, column) in self.columns.iter_mut().enumerate() {
@@ -186,14 +202,36 @@ impl JsonReceiver {
             drop(zone);
             self.out.push(b'}');
             self.rows += 1;
+            self.end_of_row(begun)
         }
-        if self.out.len() <= self.limit {
-            return Ok(true);
-        }
-        let failure = Failure::new(ErrorCode::QueryFailed, format!("the result has over {} bytes of JSON", self.limit))
-            .hint("Ask for fewer rows, or raise stonescriptdb.max_result_size.");
-        Err(Failure { sqlstate: Some("54000".to_owned()), ..failure })
     }
+
+    /// Looks at how much there is now; the last row begins at `begun`.
+    fn end_of_row(&mut self, begun: usize) -> Result<bool, Failure> {
+        let length = self.out.len();
+        match &mut self.wanted {
+            Rows::Whole(most) if length > *most => {
+                Err(too_large(format!("the result has over {most} bytes of JSON"), "Ask for fewer rows, or raise"))
+            }
+            Rows::Whole(_) => Ok(true),
+            Rows::Lines(most, _) if length - begun > *most => {
+                Err(too_large(format!("a row has over {most} bytes of JSON"), "Raise"))
+            }
+            Rows::Lines(_, send) => {
+                self.out.push(b'\n');
+                if length >= CHUNK {
+                    send(&mut self.out, self.rows)?;
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn too_large(message: String, way_out: &str) -> Failure {
+    let failure =
+        Failure::new(ErrorCode::QueryFailed, message).hint(format!("{way_out} stonescriptdb.max_result_size."));
+    Failure { sqlstate: Some("54000".to_owned()), ..failure }
 }
 
 /// Puts the session's zone back, on an ERROR too: an output function may raise.

@@ -24,7 +24,7 @@ pub(crate) mod wait;
 pub(crate) mod worker;
 
 pub(crate) use error::{PgError, catch};
-pub(crate) use json_out::require_utf8;
+pub(crate) use json_out::{Rows, require_utf8};
 pub(crate) use memory::LastingMemory;
 pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
 pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape};

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pgrx::pg_sys;
 
 use super::error::{PgError, catch};
-use super::json_out::JsonReceiver;
+use super::json_out::{JsonReceiver, Rows};
 
 /// A value for a parameter; `None` is NULL. Lives in the memory context in which it was made, the transaction's.
 #[derive(Clone, Copy)]
@@ -46,12 +46,12 @@ impl Plan {
         }
     }
 
-    /// Runs it; the rows are appended to `out` as JSON objects with commas between them. Gives the text and the number of rows.
+    /// Runs it; the rows are appended to `out` as JSON objects. Gives the text, as far as it was not sent, and the number of rows.
     ///
     /// # Errors
-    /// PostgreSQL's own; 54000 when `out` grows over `limit` bytes.
-    pub(crate) fn run(&self, values: &[Value], out: Vec<u8>, limit: usize) -> Result<(Vec<u8>, u64), PgError> {
-        let mut receiver = JsonReceiver::new(out, limit);
+    /// PostgreSQL's own; 54000 when the text or a line grows too large.
+    pub(crate) fn run(&self, values: &[Value], out: Vec<u8>, wanted: Rows) -> Result<(Vec<u8>, u64), PgError> {
+        let mut receiver = JsonReceiver::new(out, wanted);
         // SAFETY: the parameter list is palloc'd for this execution; the receiver outlives it.
         catch(|| unsafe {
             pg_sys::SPI_connect();
@@ -97,7 +97,12 @@ impl Plan {
         })
     }
 
-    unsafe fn parameters(&self, values: &[Value]) -> pg_sys::ParamListInfo {
+    pub(super) fn kept(&self) -> pg_sys::SPIPlanPtr {
+        self.plan
+    }
+
+    /// The values as PostgreSQL takes them, in the current memory context.
+    pub(super) unsafe fn parameters(&self, values: &[Value]) -> pg_sys::ParamListInfo {
         if self.types.is_empty() {
             return std::ptr::null_mut();
         }

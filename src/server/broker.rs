@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stonescriptdb_protocol::{
@@ -52,28 +52,53 @@ impl From<Broken> for Failure {
 /// # Errors
 /// The executor's own failure; `pool_exhausted` and `connection_failed` if there is none or it ends on the way.
 pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<Answer, Broken> {
+    begin(app, target, frame).await.map(|(answer, _)| answer)
+}
+
+/// As [`run`]; the lease comes with the answer. If that is of kind Lines, more follows: [`next`].
+///
+/// # Errors
+/// As [`run`].
+pub(super) async fn begin(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<(Answer, Lease), Broken> {
     let wait = app.settings().queue_timeout;
     for _ in 0..ATTEMPTS {
         let mut lease = app.pool.acquire(target, wait).await.map_err(Broken::NotBegun)?;
         match exchange(&mut lease, frame).await {
             Ok((FrameKind::Failure, payload)) => return Err(Broken::Begun(decode(&payload).map_err(Broken::Begun)?)),
-            Ok(answer) => return Ok(answer),
+            Ok(answer) => return Ok((answer, lease)),
             Err(Lost::Before) => lease.discard(),
             Err(Lost::Midway) => {
                 lease.discard();
-                let failure = Failure::new(
-                    ErrorCode::ConnectionFailed,
-                    "the executor ended while it worked on the request",
-                )
-                .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.")
-                .database(&*target.database);
-                // As for a session that an administrator has ended.
-                return Err(Broken::Begun(Failure { sqlstate: Some("57P01".to_owned()), ..failure }));
+                return Err(Broken::Begun(ended_midway().database(&*target.database)));
             }
         }
     }
     let failure = Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked");
     Err(Broken::NotBegun(failure.database(&*target.database)))
+}
+
+fn ended_midway() -> Failure {
+    let failure = Failure::new(ErrorCode::ConnectionFailed, "the executor ended while it worked on the request")
+        .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.");
+    // As for a session that an administrator has ended.
+    Failure { sqlstate: Some("57P01".to_owned()), ..failure }
+}
+
+/// The frame after one of kind Lines; the lease is over with the last one.
+///
+/// # Errors
+/// The executor's own failure; `connection_failed` if it ends on the way.
+pub(super) async fn next(mut lease: Lease) -> Result<(Answer, Lease), Failure> {
+    let answer = match lease.stream() {
+        Some(stream) => read_frame(stream).await,
+        None => Err(ErrorKind::NotConnected.into()),
+    };
+    let Ok((kind, payload)) = answer else {
+        lease.discard();
+        return Err(ended_midway());
+    };
+    lease.midway = kind == FrameKind::Lines;
+    if kind == FrameKind::Failure { Err(decode(&payload)?) } else { Ok(((kind, payload), lease)) }
 }
 
 /// As [`run`], for a request other than a call.
@@ -97,14 +122,15 @@ async fn exchange(lease: &mut Lease, frame: &[u8]) -> Result<Answer, Lost> {
     let Some(stream) = lease.stream() else { return Err(Lost::Before) };
     write_all(stream, frame).await.map_err(|_| Lost::Before)?;
     let answer = read_frame(stream).await;
-    lease.midway = false;
+    lease.midway = matches!(answer, Ok((FrameKind::Lines, _)));
     // Linux gives ECONNRESET where the other end closed with bytes of ours unread, and a plain end where it had read them all.
     answer.map_err(|error| if error.kind() == ErrorKind::ConnectionReset { Lost::Before } else { Lost::Midway })
 }
 
 /// Reads one answer and forgets it.
 pub(super) async fn skip_answer(stream: &UnixStream) -> std::io::Result<()> {
-    read_frame(stream).await.map(drop)
+    while read_frame(stream).await?.0 == FrameKind::Lines {}
+    Ok(())
 }
 
 pub(super) async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
@@ -159,7 +185,11 @@ impl Frames {
                 return Ok((header.kind, payload));
             }
             stream.readable().await?;
-            match stream.try_read_buf(buffer) {
+            // No byte of what may follow: a frame that is followed by another one unasked is larger than what is read before its length
+            // is known.
+            let most = wanted.map_or(TYPICAL_ANSWER, |header: Header| HEADER_LEN + header.payload);
+            let room = most.saturating_sub(buffer.len());
+            match stream.try_read_buf(&mut (&mut *buffer).limit(room)) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -5,19 +5,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stonescriptdb_protocol::{
-    Access, BatchRequest, CallRequest, ErrorCode, Failure, FrameKind, OneCall, RequestContext, RowsHeader, Rules,
+    Access, BatchRequest, CallRequest, ErrorCode, Failure, Form, FrameKind, OneCall, RequestContext, RowsHeader, Rules,
     SentNames, encode_with,
 };
 
-use super::broker::Broken;
+use super::broker::{Answer, Broken};
 use super::lookup::Called;
-use super::pool::Target;
+use super::pool::{Lease, Target};
 use super::{App, broker};
 use crate::settings::Settings;
 
@@ -80,7 +80,7 @@ pub(super) struct Call<'a> {
 /// Those of the table of errors that concern calls.
 pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure> {
     let started = Instant::now();
-    let (target, frame) = framed(app, &call, Access::Write)?;
+    let (target, frame) = framed(app, &call, Access::Write, Form::Whole)?;
     let mut body = answer(app, &call.whom, target, &frame).await?;
     body.advance(size_of::<RowsHeader>());
     end(&mut body, started);
@@ -93,11 +93,58 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
 /// As [`call`]; `method_not_allowed` for a function that may write.
 pub(super) async fn read(app: &App, call: Call<'_>) -> Result<(RowsHeader, BytesMut), Failure> {
     let started = Instant::now();
-    let (target, frame) = framed(app, &call, Access::Read)?;
+    let (target, frame) = framed(app, &call, Access::Read, Form::Whole)?;
     let mut body = answer(app, &call.whom, target, &frame).await?;
     let fingerprint = body.try_get_u64_le().map_err(|_| Failure::internal("an executor's answer does not decode"))?;
     end(&mut body, started);
     Ok((fingerprint, body))
+}
+
+/// Rows as lines, of which the first are there.
+pub(super) struct Lines {
+    /// What was read and not yet given.
+    ready: Option<Answer>,
+    lease: Lease,
+    database: Arc<str>,
+}
+
+/// What there is of them next.
+pub(super) enum Part {
+    More(Bytes, Lines),
+    /// The transaction has committed.
+    Last(Bytes),
+    Failed(Failure),
+}
+
+/// As [`call`], and as [`read`] by `access`; gives the rows as lines while the function runs. What fails before the first of them are
+/// there is an error here.
+///
+/// # Errors
+/// As [`call`] and [`read`].
+pub(super) async fn lines(app: &App, call: Call<'_>, access: Access) -> Result<Lines, Failure> {
+    let (target, frame) = framed(app, &call, access, Form::Lines)?;
+    let database = target.database.clone();
+    let (answer, lease) = begin(app, &call.whom, target, &frame).await?;
+    Ok(Lines { ready: Some(answer), lease, database })
+}
+
+impl Lines {
+    /// The next part; the one after it is asked for when this one is wanted.
+    pub(super) async fn next(self) -> Part {
+        let Lines { ready, lease, database } = self;
+        let ((kind, mut text), lease) = match ready {
+            Some(answer) => (answer, lease),
+            None => match broker::next(lease).await {
+                Ok(next) => next,
+                Err(failure) => return Part::Failed(failure.database(&*database)),
+            },
+        };
+        text.advance(size_of::<RowsHeader>().min(text.len()));
+        match kind {
+            FrameKind::Lines => Part::More(text.freeze(), Lines { ready: None, lease, database }),
+            _ => Part::Last(text.freeze()),
+        }
+    }
 }
 
 /// A call of a batch, as it is sent.
@@ -131,7 +178,8 @@ pub(super) async fn batch(
         let called = registry.called(whom.platform, whom.schema, whom.tenant)?;
         let calls =
             calls.iter().map(|call| OneCall { function: &call.function, params: text_of(call.params) }).collect();
-        let request = BatchRequest { calls, rules: how.rules(app, Access::Write), context: how.context(&called) };
+        let request =
+            BatchRequest { calls, rules: how.rules(app, Access::Write, Form::Whole), context: how.context(&called) };
         (called.target.clone(), encoded(FrameKind::Batch, &request, how.headers)?)
     };
     let mut body = answer(app, &whom, target, &frame).await?;
@@ -145,32 +193,33 @@ pub(super) fn text_of(params: Option<&RawValue>) -> &[u8] {
     params.map_or(&[][..], |params| params.get().as_bytes())
 }
 
-fn framed(app: &App, call: &Call<'_>, access: Access) -> Result<(Arc<Target>, Vec<u8>), Failure> {
+fn framed(app: &App, call: &Call<'_>, access: Access, form: Form) -> Result<(Arc<Target>, Vec<u8>), Failure> {
     let registry = app.registry();
     let called = registry.called(call.whom.platform, call.whom.schema, call.whom.tenant)?;
     let request = CallRequest {
         function: call.function,
         params: call.params,
-        rules: call.how.rules(app, access),
+        rules: call.how.rules(app, access, form),
         context: call.how.context(&called),
     };
     Ok((called.target.clone(), encoded(FrameKind::Call, &request, call.how.headers)?))
 }
 
 /// How a call is carried out, by the settings and what its caller asks for.
-pub(crate) fn rules(settings: &Settings, asked_ms: u32, retry: bool, access: Access) -> Rules {
+pub(crate) fn rules(settings: &Settings, asked_ms: u32, retry: bool, access: Access, form: Form) -> Rules {
     Rules {
         timeout_ms: settings.call_timeout_ms,
         asked_ms,
         max_result: settings.max_result_size,
         retries: retry.then_some(settings.max_call_retries),
         access,
+        form,
     }
 }
 
 impl<'a> How<'a> {
-    fn rules(&self, app: &App, access: Access) -> Rules {
-        rules(&app.settings(), self.asked_ms, self.retry, access)
+    fn rules(&self, app: &App, access: Access, form: Form) -> Rules {
+        rules(&app.settings(), self.asked_ms, self.retry, access, form)
     }
 
     fn context(&self, called: &Called<'a>) -> RequestContext<'a> {
@@ -206,18 +255,21 @@ pub(super) fn append(frame: &mut Vec<u8>, headers: &HeaderMap) {
 
 /// Has an executor answer; gives the payload of its frame.
 async fn answer(app: &App, whom: &Whom<'_>, target: Arc<Target>, frame: &[u8]) -> Result<BytesMut, Failure> {
-    let answer = match broker::run(app, &target, frame).await {
+    begin(app, whom, target, frame).await.map(|((_, payload), _)| payload)
+}
+
+/// As [`answer`]; gives the whole answer and the lease.
+async fn begin(app: &App, whom: &Whom<'_>, target: Arc<Target>, frame: &[u8]) -> Result<(Answer, Lease), Failure> {
+    let begun = match broker::begin(app, &target, frame).await {
         Err(Broken::NotBegun(failure)) if failure.code == ErrorCode::ConnectionFailed => {
             // Perhaps the database went away or got another name a moment ago: then look again.
             app.main.read_registry().await;
             let now = app.registry().called(whom.platform, whom.schema, whom.tenant)?.target.clone();
-            if now == target { Err(failure) } else { broker::run(app, &now, frame).await.map_err(Failure::from) }
+            if now == target { Err(failure) } else { broker::begin(app, &now, frame).await.map_err(Failure::from) }
         }
         other => other.map_err(Failure::from),
     };
-    answer
-        .map(|(_, payload)| payload)
-        .map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })
+    begun.map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })
 }
 
 /// Ends the body: the executor's text lacks the closing brace.

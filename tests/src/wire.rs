@@ -51,6 +51,15 @@ impl Wire {
         all
     }
 
+    /// Reads so many bytes more, which stay for the next answer.
+    pub fn read_ahead(&mut self, length: usize) -> io::Result<()> {
+        let wanted = self.buffer.len() + length;
+        while self.buffer.len() < wanted {
+            self.fill()?;
+        }
+        Ok(())
+    }
+
     /// Whether the server has closed the connection: an end or an error is there to be read within the limit of time.
     pub fn is_closed(&mut self) -> bool {
         match self.fill() {

@@ -37,12 +37,15 @@ pub enum FrameKind {
     Handover = 9,
     /// Executor → broker: [`crate::GivenBack`], then what is left of an answer, then what was read and not answered.
     GivenBack = 10,
+    /// Executor → broker, any number before the Rows or Failure frame of a call whose rows are asked for as lines: as a Rows frame, with the
+    /// number of rows so far, and whole lines.
+    Lines = 11,
 }
 
 impl FrameKind {
     fn from_byte(byte: u8) -> Option<FrameKind> {
         use FrameKind::*;
-        [Hello, Request, Call, Rows, Failure, Answer, Ask, Batch, Handover, GivenBack]
+        [Hello, Request, Call, Rows, Failure, Answer, Ask, Batch, Handover, GivenBack, Lines]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -142,11 +145,18 @@ pub fn decode_with_tail<'a, M: Deserialize<'a>>(payload: &'a [u8]) -> Result<(M,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Access, CallRequest, RequestContext, Rules};
+    use crate::{Access, CallRequest, Form, RequestContext, Rules};
 
     #[test]
     fn a_frame_reads_back() {
-        let rules = Rules { timeout_ms: 30_000, asked_ms: 0, max_result: 1, retries: None, access: Access::Write };
+        let rules = Rules {
+            timeout_ms: 30_000,
+            asked_ms: 0,
+            max_result: 1,
+            retries: None,
+            access: Access::Write,
+            form: Form::Whole,
+        };
         let context = RequestContext { id: "x", platform: "shop", tenant: "main", ..RequestContext::default() };
         let call = CallRequest { function: "get_item", params: b"[1]", rules, context };
         let frame = encode_with(FrameKind::Call, &call, |frame| frame.extend_from_slice(b"accept:*/*\n")).unwrap();

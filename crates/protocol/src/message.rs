@@ -61,12 +61,24 @@ pub struct Rules {
     pub timeout_ms: u32,
     /// The limit that the caller asks for, in milliseconds: it comes before the default, and may lower a function's own. 0: none.
     pub asked_ms: u32,
-    /// The greatest result in bytes of JSON, of a batch all results together.
+    /// The greatest result in bytes of JSON, of a batch all results together. Of rows as lines: the greatest row.
     pub max_result: u32,
     /// How often it may be tried again after a serialization failure or a deadlock, if the caller asks for that.
     pub retries: Option<u8>,
     /// What it may do.
     pub access: Access,
+    /// How its rows are wanted.
+    pub form: Form,
+}
+
+/// How the rows of a call are given.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Form {
+    /// In one answer, when the transaction has committed.
+    Whole,
+    /// A line each, while it runs: `Lines` frames, and behind them the `Rows` frame with the last lines when the transaction has committed.
+    /// Batches cannot.
+    Lines,
 }
 
 /// What a call may do.
@@ -96,7 +108,7 @@ pub struct RequestContext<'a> {
 }
 
 /// The fixed part of a Rows frame: the number of rows, or a fingerprint of the text for a call that only reads. The JSON text `{"rows":[…],"row_count":n` (without the closing brace, so that the server adds
-/// its own fields without copying) is the rest of the frame.
+/// its own fields without copying) is the rest of the frame. Where lines are asked for it is the last of them.
 pub type RowsHeader = u64;
 
 /// Everything but a call that an executor can be asked to do.

@@ -37,6 +37,8 @@ pub(crate) struct Attempt {
     own: Option<u32>,
     /// How often it was tried before; `None` if nobody asked for that.
     pub(super) retries: Option<u8>,
+    /// Rows of it have been sent.
+    pub(super) sent: bool,
 }
 
 /// Carries out a request within its time, and again if its rules allow that.
@@ -50,12 +52,14 @@ pub(crate) fn carry_out(
 ) -> Result<Vec<u8>, Failure> {
     let asked = rules.asked_ms > 0;
     let whole = if asked { rules.asked_ms } else { session::own_timeout().unwrap_or(rules.timeout_ms) };
-    let mut attempt = Attempt { span, whole, asked, own: None, retries: rules.retries.map(|_| 0) };
+    let mut attempt = Attempt { span, whole, asked, own: None, retries: rules.retries.map(|_| 0), sent: false };
     session::arm_timeout(whole);
     let mut pause = FIRST_PAUSE;
     let result = loop {
-        match (work(&mut attempt), &mut attempt.retries) {
-            (Err(failure), Some(done)) if *done < rules.retries.unwrap_or(0) && is_transient(&failure) => {
+        let result = work(&mut attempt);
+        let is_new = !attempt.sent;
+        match (result, &mut attempt.retries) {
+            (Err(failure), Some(done)) if is_new && *done < rules.retries.unwrap_or(0) && is_transient(&failure) => {
                 *done += 1;
                 // What a failed attempt leaves in the session (an advisory lock) is not for the next one.
                 if session::reset().is_err() {

@@ -8,10 +8,10 @@ mod resolve;
 use std::collections::HashMap;
 
 use stonescriptdb_protocol::{
-    Access, BatchRequest, CallRequest, ErrorCode, Failure, FrameKind, HEADER_LEN, RowsHeader, Rules, frame_header,
+    Access, BatchRequest, CallRequest, ErrorCode, Failure, Form, FrameKind, HEADER_LEN, RowsHeader, Rules, frame_header,
 };
 
-use crate::postgres::{self, Input, Plan, Value, invalidation};
+use crate::postgres::{self, Input, Plan, Rows, Value, invalidation};
 use attempts::Attempt;
 pub(super) use attempts::Span;
 use catalog::Function;
@@ -44,20 +44,43 @@ struct Prepared {
 }
 
 impl Caller {
-    /// Calls a function; gives the whole frame of the answer.
+    /// Calls a function; gives the whole frame of the answer. Of rows as lines, frames go out through `send` before that.
     ///
     /// # Errors
     /// `function_not_found`, `unauthorized_function`, `invalid_request`, `query_failed`; `method_not_allowed` for a function that may
     /// write where only reading is asked for.
-    pub(crate) fn call(&mut self, request: &CallRequest, attempt: &mut Attempt) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn call(
+        &mut self,
+        request: &CallRequest,
+        attempt: &mut Attempt,
+        send: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<Vec<u8>, Failure> {
         let CallRequest { function, params, rules, .. } = request;
         let parameters = Parameters::read(params)?;
-        let (mut frame, rows) = match rules.access {
-            Access::Write => postgres::transaction(|| self.run(function, &parameters, begun(ROWS), rules, attempt)),
-            Access::Read => {
-                postgres::read_only_transaction(|| self.run(function, &parameters, begun(ROWS), rules, attempt))
-            }
-        }?;
+        let most = rules.max_result as usize;
+        let mut sent = false;
+        let mut send = |frame: &mut Vec<u8>, rows| {
+            put_head(frame, FrameKind::Lines, rows)?;
+            sent = true;
+            send(frame)?;
+            frame.truncate(HEAD);
+            Ok(())
+        };
+        let (text, wanted) = match rules.form {
+            Form::Whole => (ROWS, Rows::Whole(most)),
+            Form::Lines => (&b""[..], Rows::Lines(most, &mut send)),
+        };
+        let run = || self.run(Asked { name: function, parameters: &parameters, rules }, begun(text), wanted, attempt);
+        let done = match rules.access {
+            Access::Write => postgres::transaction(run),
+            Access::Read => postgres::read_only_transaction(run),
+        };
+        attempt.sent |= sent;
+        let (mut frame, rows) = done?;
+        if rules.form == Form::Lines {
+            put_head(&mut frame, FrameKind::Rows, rows)?;
+            return Ok(frame);
+        }
         end_rows(&mut frame, rows);
         let header = match rules.access {
             Access::Write => rows,
@@ -78,7 +101,9 @@ impl Caller {
                 let parameters = Parameters::read(call.params).map_err(of_this)?;
                 out.extend_from_slice(if index == 0 { ROWS } else { b",{\"rows\":[" });
                 // Errors of PostgreSQL are caught here and not outside, where it is not known any more which call it was.
-                let done = postgres::catch(|| self.run(call.function, &parameters, out, &request.rules, attempt))
+                let asked = Asked { name: call.function, parameters: &parameters, rules: &request.rules };
+                let most = request.rules.max_result as usize;
+                let done = postgres::catch(|| self.run(asked, out, Rows::Whole(most), attempt))
                     .unwrap_or_else(|error| Err(error.into()));
                 let (text, rows) = done.map_err(of_this)?;
                 out = text;
@@ -91,15 +116,15 @@ impl Caller {
         finished(frame, 0, attempt)
     }
 
-    /// Runs one call; its rows are appended to `out`. Gives the text and the number of rows.
+    /// Runs one call; its rows are appended to `out`. Gives the text, as far as it was not sent, and the number of rows.
     fn run(
         &mut self,
-        name: &str,
-        parameters: &Parameters,
+        asked: Asked,
         out: Vec<u8>,
-        rules: &Rules,
+        wanted: Rows,
         attempt: &mut Attempt,
     ) -> Result<(Vec<u8>, u64), Failure> {
+        let Asked { name, parameters, rules } = asked;
         // Starting the transaction has read the invalidations of others' commits.
         let is_full = self.functions.len() >= MAX_REMEMBERED || self.prepared.len() >= MAX_REMEMBERED;
         if is_full || self.generation != invalidation::generation() {
@@ -134,19 +159,26 @@ impl Caller {
         let Some(prepared) = self.prepared.get_mut(&key) else {
             return Err(Failure::internal("a prepared call is missing"));
         };
-        let inputs: Result<Vec<Value>, Failure> = prepared
-            .inputs
-            .iter_mut()
-            .zip(&arguments)
-            .map(|(input, argument)| parameters::convert(input, argument))
-            .collect();
-        Ok(prepared.plan.run(&inputs?, out, rules.max_result as usize)?)
+        let Prepared { plan, inputs } = prepared;
+        let mut convert = || {
+            let values =
+                inputs.iter_mut().zip(&arguments).map(|(input, argument)| parameters::convert(input, argument));
+            values.collect::<Result<Vec<Value>, Failure>>()
+        };
+        Ok(plan.run(&convert()?, out, wanted)?)
     }
 }
 
 /// The text in an answer's frame.
 pub(super) fn text_of(frame: &[u8]) -> &[u8] {
     frame.get(HEAD..).unwrap_or_default()
+}
+
+/// What is called.
+struct Asked<'a> {
+    name: &'a str,
+    parameters: &'a Parameters<'a>,
+    rules: &'a Rules,
 }
 
 /// How the text of a call's rows begins.
@@ -171,12 +203,18 @@ fn finished(mut frame: Vec<u8>, header: RowsHeader, attempt: &Attempt) -> Result
         frame.extend_from_slice(b",\"retries\":");
         frame.extend_from_slice(itoa::Buffer::new().format(retries).as_bytes());
     }
-    let head = frame_header(FrameKind::Rows, frame.len() - HEADER_LEN)
+    put_head(&mut frame, FrameKind::Rows, header)?;
+    Ok(frame)
+}
+
+/// Fills the room in front of the text.
+fn put_head(frame: &mut [u8], kind: FrameKind, header: RowsHeader) -> Result<(), Failure> {
+    let head = frame_header(kind, frame.len() - HEADER_LEN)
         .map_err(|error| Failure::new(ErrorCode::QueryFailed, error.to_string()))?;
     for (place, byte) in frame.iter_mut().zip(head.into_iter().chain(header.to_le_bytes())) {
         *place = byte;
     }
-    Ok(frame)
+    Ok(())
 }
 
 /// What is different, but for one in 2^64, for every text. It is made here and not in the server worker, where it would hold up others.

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
 use stonescriptdb_protocol::{
-    Access, CallRequest, Failure, FrameKind, GivenBack, Handover, RequestContext, decode_with_tail, encode_with,
+    Access, CallRequest, Failure, Form, FrameKind, GivenBack, Handover, RequestContext, decode_with_tail, encode_with,
 };
 
 use super::call::{Caller, Span, attempts, text_of};
@@ -184,7 +184,7 @@ fn carry_out(
     let request = CallRequest {
         function,
         params: body.params(),
-        rules: calls::rules(settings, head.asked_ms, body.retry(), Access::Write),
+        rules: calls::rules(settings, head.asked_ms, body.retry(), Access::Write, Form::Whole),
         context: RequestContext {
             id: id.as_str(),
             platform: &terms.platform,
@@ -195,7 +195,9 @@ fn carry_out(
         },
     };
     let result = super::while_called_by(&request.context, &head.lines, || {
-        attempts::carry_out(&request.rules, Span::Call, |attempt| caller.call(&request, attempt))
+        attempts::carry_out(&request.rules, Span::Call, |attempt| {
+            caller.call(&request, attempt, &mut |_| Err(Failure::internal("a plain call has no lines")))
+        })
     });
     let result = match result {
         Ok(mut frame) => {

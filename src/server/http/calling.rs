@@ -8,15 +8,16 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ALLOW, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::body::Bytes;
+use hyper::header::{ALLOW, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use stonescriptdb_protocol::Failure;
+use stonescriptdb_protocol::{Access, Failure, RowsHeader};
 
 use super::answer::Failed;
 use super::body::{self, invalid};
 use super::v1::missing;
-use super::{Reply, Sender, access, answer};
+use super::{Reply, Sender, accept, access, answer, lines};
 use crate::error;
 use crate::server::App;
 use crate::server::calls::{self, BatchCall, Call, How, Whom};
@@ -46,6 +47,12 @@ pub(super) fn how<'a>(
 /// `invalid_request` for one that is none.
 pub(super) fn asked_ms(settings: &Settings, headers: &HeaderMap) -> Result<u32, Failure> {
     headers.get(&TIMEOUT).map_or(Ok(0), |asked| time_limit(asked, settings.max_call_timeout_ms))
+}
+
+/// Rows that have left cannot be taken back for a second attempt.
+pub(super) fn no_retry() -> Failure {
+    invalid("a call whose rows are asked for as lines is not tried again")
+        .hint("Leave out retry, or ask for application/json.")
 }
 
 /// The milliseconds that a caller asks for, capped.
@@ -150,30 +157,46 @@ pub(super) async fn read(
         function: &function,
         params: &query.params,
     };
-    let (fingerprint, body) = match calls::read(&app, call).await {
-        Ok(read) => read,
-        Err(failure) => {
-            let by_post = error::status(&failure) == StatusCode::METHOD_NOT_ALLOWED.as_u16();
-            let mut response = Failed(failure).into_response();
-            if by_post {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            }
-            return Ok(response);
+    let mut response = if accept::wants_lines(&head.headers) {
+        match calls::lines(&app, call, Access::Read).await {
+            Ok(rows) => lines::answer(rows, &sender.id),
+            Err(failure) => return Ok(perhaps_by_post(failure)),
+        }
+    } else {
+        match calls::read(&app, call).await {
+            Ok((fingerprint, body)) => tagged(&head.headers, fingerprint, body.freeze()),
+            Err(failure) => return Ok(perhaps_by_post(failure)),
         }
     };
+    let headers = response.headers_mut();
+    // What a function gives may depend on any header, and may change at any time: a copy is good after asking.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// An error; of a function that writes, with the method that may.
+fn perhaps_by_post(failure: Failure) -> Response {
+    let by_post = error::status(&failure) == StatusCode::METHOD_NOT_ALLOWED.as_u16();
+    let mut response = Failed(failure).into_response();
+    if by_post {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// The rows with their tag, or only the tag if the client has them.
+fn tagged(asked: &HeaderMap, fingerprint: RowsHeader, body: Bytes) -> Response {
     let tag = format!("\"{fingerprint:016x}\"");
-    let mut response = if is_known(&head.headers, &tag) {
+    let mut response = if is_known(asked, &tag) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        answer::text(StatusCode::OK, body.freeze())
+        answer::text(StatusCode::OK, body)
     };
-    let headers = response.headers_mut();
-    headers.extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
-    // What a function gives may depend on any header, and may change at any time: a copy is good after asking.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    Ok(response)
+    response.headers_mut().extend(HeaderValue::try_from(tag).ok().map(|tag| (ETAG, tag)));
+    response
 }
 
 /// Whether the client has what bears this tag; compared as RFC 9110 (13.1.2) wants it, without regard to weakness.

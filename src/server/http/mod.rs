@@ -1,5 +1,6 @@
 //! HTTP: who may come in, which route it is, and the shape of every answer.
 
+mod accept;
 mod access;
 mod admin;
 mod answer;
@@ -7,6 +8,7 @@ mod body;
 mod calling;
 mod deployments;
 mod io;
+mod lines;
 pub(crate) mod plain;
 mod v1;
 mod v2;

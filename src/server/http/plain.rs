@@ -8,13 +8,12 @@ use std::time::UNIX_EPOCH;
 
 use hyper::StatusCode;
 use hyper::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
-    UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
-use super::{access, body, calling, v1};
+use super::{accept, access, body, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
@@ -74,17 +73,13 @@ fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: u
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
         headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
     }
-    // Rows as a stream are the server worker's business.
-    let streams = headers
-        .get_all(ACCEPT)
-        .iter()
-        .any(|value| value.as_bytes().windows(6).any(|part| part.eq_ignore_ascii_case(b"ndjson")));
-    let needs_more = streams || [TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
+    let needs_more = [TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
     let stays = headers.get_all(CONNECTION).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
     let [body] = *headers.get_all(CONTENT_LENGTH).iter().map(number).collect::<Option<Vec<_>>>()?.as_slice() else {
         return None;
     };
-    if needs_more || !stays || body > settings.max_request_body {
+    // Rows as lines are the server worker's business.
+    if needs_more || !stays || accept::wants_lines(&headers) || body > settings.max_request_body {
         return None;
     }
     body::require_json(&headers).ok()?;

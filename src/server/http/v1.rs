@@ -12,12 +12,12 @@ use hyper::header::{ALLOW, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use stonescriptdb_protocol::{
-    DeployMode, DeployOptions, Deployment, ErrorCode, Failure, FleetOptions, MissingRows, Selection,
+    Access, DeployMode, DeployOptions, Deployment, ErrorCode, Failure, FleetOptions, MissingRows, Selection,
 };
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
-use super::{Reply, Sender, access, answer, calling, plain};
+use super::{Reply, Sender, accept, access, answer, calling, lines, plain};
 use crate::postgres::seats;
 use crate::server::App;
 use crate::server::api::{self, Stage};
@@ -96,6 +96,12 @@ pub(super) async fn call(app: &App, sender: &Sender, habit: &Habit, request: hyp
     // Before anything is looked at: what changes meanwhile is seen by the next one who looks.
     let epoch = seats::epoch();
     access::require_platform(app, &head.headers, call.whom.platform)?;
+    if accept::wants_lines(&head.headers) {
+        if call.how.retry {
+            return Err(Failed(calling::no_retry()));
+        }
+        return Ok(lines::answer(calls::lines(app, call, Access::Write).await?, &sender.id));
+    }
     let whom = call.whom;
     let body = calls::call(app, call).await?;
     if settings.direct_connections {
