@@ -124,6 +124,9 @@ pub(crate) fn note_registry_change() {
 
 unsafe extern "C-unwind" fn end_of_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
     use pg_sys::XactEvent::*;
+    if event == XACT_EVENT_COMMIT {
+        super::transaction::count_commit();
+    }
     let Some(at_end) = AT_END.get() else { return };
     let committed = match event {
         XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => {

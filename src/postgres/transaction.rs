@@ -1,8 +1,24 @@
 //! Transactions and subtransactions around Rust code, with errors as values.
 
+use std::cell::Cell;
+
 use pgrx::pg_sys;
 
 use super::error::{PgError, catch};
+
+thread_local! {
+    static COMMITS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many transactions this process has committed.
+pub(crate) fn commits() -> u64 {
+    COMMITS.get()
+}
+
+/// One has committed just now.
+pub(super) fn count_commit() {
+    COMMITS.set(COMMITS.get().wrapping_add(1));
+}
 
 /// Runs `f` in a transaction of its own with an active snapshot, as a background worker must. Commits if it is `Ok`; a value or
 /// an ERROR on the wrong side rolls back. The error of a commit (a deferred constraint) counts too.
@@ -13,7 +29,10 @@ pub(crate) fn transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>)
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let value = f()?;
-        pg_sys::PopActiveSnapshot();
+        // A procedure that was called at the top level has taken it off, and this may be another transaction.
+        if pg_sys::ActiveSnapshotSet() {
+            pg_sys::PopActiveSnapshot();
+        }
         pg_sys::CommitTransactionCommand();
         Ok(value)
     });
@@ -83,8 +102,11 @@ pub(crate) fn subtransaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, 
 
 fn abort() {
     // An error while aborting is an error of the server: PostgreSQL itself makes it a PANIC or FATAL where it matters.
-    // SAFETY: allowed in any state; it is what PostgresMain does after an error.
-    let _ = catch(|| unsafe { pg_sys::AbortOutOfAnyTransaction() });
+    // SAFETY: allowed in any state; it is what PostgresMain does after an error. A procedure may have left cursors that outlived a commit.
+    let _ = catch(|| unsafe {
+        pg_sys::AbortOutOfAnyTransaction();
+        pg_sys::PortalErrorCleanup();
+    });
     back_to_top();
 }
 

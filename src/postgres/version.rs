@@ -30,6 +30,25 @@ pub(super) unsafe fn executor_run(query: *mut pg_sys::QueryDesc) {
     }
 }
 
+/// `PortalRun` to the end, as a client's own statement; it lost a parameter in 18.
+///
+/// # Safety
+/// The portal must be started, the receiver live.
+pub(super) unsafe fn portal_run(portal: pg_sys::Portal, receiver: *mut pg_sys::DestReceiver) {
+    let mut completion = pg_sys::QueryCompletion::default();
+    let all = std::ffi::c_long::MAX;
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::PortalRun(portal, all, true, true, receiver, receiver, &mut completion);
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::PortalRun(portal, all, true, receiver, receiver, &mut completion);
+    }
+}
+
 /// `pqsignal` of a backend has another name in 18.
 pub(super) unsafe fn handle_signal(number: i32, handler: unsafe extern "C-unwind" fn(i32)) {
     #[cfg(not(feature = "pg18"))]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stonescriptdb_protocol::{Failure, Rules};
 
-use crate::postgres::{session, wait};
+use crate::postgres::{self, session, wait};
 
 /// The pause before the second attempt; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
@@ -56,9 +56,12 @@ pub(crate) fn carry_out(
     session::arm_timeout(whole);
     let mut pause = FIRST_PAUSE;
     let result = loop {
+        let commits = postgres::commits();
         let result = work(&mut attempt);
-        let is_new = !attempt.sent;
+        let lasting = postgres::commits().wrapping_sub(commits);
+        let is_new = lasting == 0 && !attempt.sent;
         match (result, &mut attempt.retries) {
+            (Err(failure), _) if lasting > 0 => break Err(partly_done(failure, lasting)),
             (Err(failure), Some(done)) if is_new && *done < rules.retries.unwrap_or(0) && is_transient(&failure) => {
                 *done += 1;
                 // What a failed attempt leaves in the session (an advisory lock) is not for the next one.
@@ -78,6 +81,11 @@ pub(crate) fn carry_out(
 }
 
 impl Attempt {
+    /// Whether a procedure may end the transaction: in a batch it is not its own.
+    pub(super) fn may_commit(&self) -> bool {
+        matches!(self.span, Span::Call)
+    }
+
     /// The function that runs next has this limit of its own, in milliseconds; 0 is none.
     pub(super) fn begin_function(&mut self, own: Option<u32>) {
         match self.span {
@@ -102,6 +110,17 @@ fn shorter(one: u32, other: u32) -> u32 {
         (0, limit) | (limit, 0) => limit,
         (one, other) => one.min(other),
     }
+}
+
+/// The failure of a procedure that had committed something before.
+fn partly_done(failure: Failure, commits: u64) -> Failure {
+    let times = if commits == 1 { "once".to_owned() } else { format!("{commits} times") };
+    let stays = format!("The procedure had committed {times} before: that stays.");
+    let detail = match failure.detail {
+        Some(detail) => format!("{detail}\n{stays}"),
+        None => stays,
+    };
+    Failure { detail: Some(detail), ..failure }
 }
 
 fn is_transient(failure: &Failure) -> bool {

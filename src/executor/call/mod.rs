@@ -11,7 +11,7 @@ use stonescriptdb_protocol::{
     Access, BatchRequest, CallRequest, ErrorCode, Failure, Form, FrameKind, HEADER_LEN, RowsHeader, Rules, frame_header,
 };
 
-use crate::postgres::{self, Input, Plan, Rows, Value, invalidation};
+use crate::postgres::{self, Input, Plan, Rows, TopLevelCall, Value, invalidation};
 use attempts::Attempt;
 pub(super) use attempts::Span;
 use catalog::Function;
@@ -165,6 +165,11 @@ impl Caller {
                 inputs.iter_mut().zip(&arguments).map(|(input, argument)| parameters::convert(input, argument));
             values.collect::<Result<Vec<Value>, Failure>>()
         };
+        if chosen.function.is_procedure && attempt.may_commit() {
+            let call = TopLevelCall::prepare()?;
+            let values = call.arguments(convert)?;
+            return Ok(call.run(plan, &values, out, wanted)?);
+        }
         Ok(plan.run(&convert()?, out, wanted)?)
     }
 }

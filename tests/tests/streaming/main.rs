@@ -3,6 +3,7 @@
 mod asking;
 mod failing;
 mod leaving;
+mod procedures;
 mod sending;
 
 use std::time::Duration;
