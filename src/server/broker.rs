@@ -3,15 +3,15 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use stonescriptdb_protocol::{
     BackendRequest, ErrorCode, ExecutorRequest, Failure, FrameKind, HEADER_LEN, Header, Hello, encode,
 };
-use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::local::Local;
 use super::pool::{Lease, Target};
 use super::{App, api, deploy};
 
@@ -120,7 +120,7 @@ fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
 async fn exchange(lease: &mut Lease, frame: &[u8]) -> Result<Answer, Lost> {
     lease.midway = true;
     let Some(stream) = lease.stream() else { return Err(Lost::Before) };
-    write_all(stream, frame).await.map_err(|_| Lost::Before)?;
+    stream.write_all(frame).await.map_err(|_| Lost::Before)?;
     let answer = read_frame(stream).await;
     lease.midway = matches!(answer, Ok((FrameKind::Lines, _)));
     // Linux gives ECONNRESET where the other end closed with bytes of ours unread, and a plain end where it had read them all.
@@ -128,24 +128,13 @@ async fn exchange(lease: &mut Lease, frame: &[u8]) -> Result<Answer, Lost> {
 }
 
 /// Reads one answer and forgets it.
-pub(super) async fn skip_answer(stream: &UnixStream) -> std::io::Result<()> {
+pub(super) async fn skip_answer(stream: &Local) -> std::io::Result<()> {
     while read_frame(stream).await?.0 == FrameKind::Lines {}
     Ok(())
 }
 
-pub(super) async fn write_all(stream: &UnixStream, mut bytes: &[u8]) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        match stream.try_write(bytes) {
-            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => stream.writable().await?,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 /// Reads one frame and nothing behind it: who sends it waits for an answer.
-async fn read_frame(stream: &UnixStream) -> std::io::Result<Answer> {
+async fn read_frame(stream: &Local) -> std::io::Result<Answer> {
     Frames::default().next(stream).await
 }
 
@@ -162,7 +151,7 @@ impl Default for Frames {
 
 impl Frames {
     /// The next frame. Dropped on the way, it loses nothing.
-    pub(super) async fn next(&mut self, stream: &UnixStream) -> std::io::Result<Answer> {
+    pub(super) async fn next(&mut self, stream: &Local) -> std::io::Result<Answer> {
         let buffer = &mut self.buffer;
         let mut wanted = None;
         loop {
@@ -184,16 +173,12 @@ impl Frames {
                 };
                 return Ok((header.kind, payload));
             }
-            stream.readable().await?;
             // No byte of what may follow: a frame that is followed by another one unasked is larger than what is read before its length
             // is known.
-            let most = wanted.map_or(TYPICAL_ANSWER, |header: Header| HEADER_LEN + header.payload);
-            let room = most.saturating_sub(buffer.len());
-            match stream.try_read_buf(&mut (&mut *buffer).limit(room)) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+            let whole = wanted.map_or(TYPICAL_ANSWER, |header: Header| HEADER_LEN + header.payload);
+            let left = whole.saturating_sub(buffer.len());
+            if stream.read(buffer, left).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
             }
         }
     }
@@ -215,7 +200,8 @@ pub(super) async fn serve(app: Arc<App>, listener: UnixListener) {
     }
 }
 
-async fn welcome(app: Arc<App>, mut stream: UnixStream) {
+async fn welcome(app: Arc<App>, stream: UnixStream) {
+    let Ok(stream) = Local::new(stream) else { return };
     let Ok((kind, payload)) = read_frame(&stream).await else { return };
     match kind {
         FrameKind::Hello => {
@@ -227,7 +213,7 @@ async fn welcome(app: Arc<App>, mut stream: UnixStream) {
             let mut payload = payload;
             loop {
                 let Ok(request) = postcard::from_bytes::<BackendRequest>(&payload) else { return };
-                if !backend_request(&app, &mut stream, request).await {
+                if !backend_request(&app, &stream, request).await {
                     return;
                 }
                 match read_frame(&stream).await {
@@ -242,7 +228,7 @@ async fn welcome(app: Arc<App>, mut stream: UnixStream) {
 
 /// Carries out a backend's request; if the backend goes away meanwhile (its user pressed Ctrl-C), the work is dropped, and so
 /// cancelled. `false` ends the connection.
-async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: BackendRequest) -> bool {
+async fn backend_request(app: &Arc<App>, stream: &Local, request: BackendRequest) -> bool {
     if let BackendRequest::Hold { database } = request {
         let hold = app.pool.hold(&database).await;
         answer(stream, Ok(FrameKind::Answer), &[]).await;
@@ -264,7 +250,8 @@ async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: Backe
     }
     let result = tokio::select! {
         result = api::backend(app, request) => result,
-        _ = gone(stream) => return false,
+        // A peer that waits for its answer sends nothing: it has closed.
+        () = stream.stirred() => return false,
     };
     match result {
         Ok(body) => answer(stream, Ok(FrameKind::Answer), &body).await,
@@ -272,20 +259,7 @@ async fn backend_request(app: &Arc<App>, stream: &mut UnixStream, request: Backe
     }
 }
 
-/// Resolves when the peer has closed. A peer that waits for its answer sends nothing.
-async fn gone(stream: &UnixStream) {
-    loop {
-        if stream.readable().await.is_err() {
-            return;
-        }
-        match stream.try_read(&mut [0]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            _ => return,
-        }
-    }
-}
-
-async fn answer(stream: &mut UnixStream, outcome: Result<FrameKind, Failure>, body: &[u8]) -> bool {
+async fn answer(stream: &Local, outcome: Result<FrameKind, Failure>, body: &[u8]) -> bool {
     let frame = match outcome {
         Ok(kind) => match stonescriptdb_protocol::frame_header(kind, body.len()) {
             Ok(header) => [&header[..], body].concat(),

@@ -11,6 +11,7 @@ mod direct;
 pub(crate) mod http;
 mod launcher;
 mod listener;
+mod local;
 mod lookup;
 mod outgoing;
 mod pool;

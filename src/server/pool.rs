@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use stonescriptdb_pool::{Action, Limits, Machine, Standing, StartFailed, Ticket};
 use stonescriptdb_protocol::{Failure, WorkerRow};
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 use super::launcher::{MainRequest, MainThread};
+use super::local::Local;
 use crate::settings::Settings;
 pub(crate) use lease::Lease;
 use lease::{Hold, Recall};
@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_millis(5);
 pub(crate) struct Executor {
     pub(super) id: u64,
     pub(super) pid: i32,
-    pub(super) stream: UnixStream,
+    pub(super) stream: Local,
     idle_since: Instant,
 }
 
@@ -37,8 +37,7 @@ impl Executor {
     fn is_alive(&self, now: Instant) -> bool {
         // One that worked just now is asked for nothing: if it ended meanwhile, the write fails and another one is tried. The look is a
         // system call.
-        now.saturating_duration_since(self.idle_since) < FRESH
-            || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        now.saturating_duration_since(self.idle_since) < FRESH || self.stream.is_quiet()
     }
 }
 
@@ -167,7 +166,7 @@ impl Pool {
     }
 
     /// A started executor has said hello. One that is not expected is let go.
-    pub(super) fn connected(self: &Arc<Self>, id: u64, pid: i32, stream: UnixStream) {
+    pub(super) fn connected(self: &Arc<Self>, id: u64, pid: i32, stream: Local) {
         let now = Instant::now();
         let executor = Executor { id, pid, stream, idle_since: now };
         self.happened(|state| drop(state.machine.started(id, pid, executor, now)));

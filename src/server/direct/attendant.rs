@@ -1,8 +1,6 @@
 //! What the server worker does for an executor that serves connections: passes them on, takes them back.
 
 use std::collections::HashMap;
-use std::io::{ErrorKind, IoSlice};
-use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -11,14 +9,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use stonescriptdb_protocol::{ErrorCode, Failure, FrameKind, GivenBack, decode_with_tail, encode_with};
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::oneshot;
 
-use super::super::broker::{Frames, write_all};
+use super::super::broker::Frames;
 use super::super::pool::{Lease, Target};
 use super::super::{App, http};
 use super::{Back, Handed, Lent};
@@ -160,7 +155,7 @@ impl Attendant {
         let frame = encode_with(FrameKind::Handover, &message, |frame| frame.extend_from_slice(&handed.read));
         let away = Away { seat, seated, stream: handed.stream, back: handed.back, served: 0, since: Instant::now() };
         let (Ok(frame), Some(stream)) = (frame, self.lease.stream()) else { return false };
-        let sent = send(stream, &frame, &away.stream).await.is_ok();
+        let sent = stream.write_with(&frame, away.stream.as_fd()).await.is_ok();
         self.lease.touch();
         // If it was not sent as a whole, nothing was begun, and what was read is still here.
         if sent {
@@ -319,19 +314,4 @@ fn refuse(handed: Handed) {
 fn is_gone(stream: &TcpStream) -> bool {
     let mut asked = [PollFd::new(stream, PollFlags::RDHUP)];
     poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|found| found > 0)
-}
-
-/// Sends a frame, and a descriptor beside its first byte.
-async fn send(stream: &UnixStream, frame: &[u8], descriptor: &TcpStream) -> std::io::Result<()> {
-    let written = stream
-        .async_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut beside = SendAncillaryBuffer::new(&mut space);
-            let descriptors = [descriptor.as_fd()];
-            beside.push(SendAncillaryMessage::ScmRights(&descriptors));
-            let sent = sendmsg(stream, &[IoSlice::new(frame)], &mut beside, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-            sent.map_err(std::io::Error::from)
-        })
-        .await?;
-    write_all(stream, frame.get(written..).ok_or(ErrorKind::InvalidData)?).await
 }

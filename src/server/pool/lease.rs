@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::{Executor, Pool};
 use crate::postgres::worker;
+use crate::server::local::Local;
 
 /// A database without executors, for as long as this lives.
 pub(in crate::server) struct Hold {
@@ -66,7 +66,7 @@ impl Lease {
         self.executor.as_ref().map_or(0, |executor| executor.pid)
     }
 
-    pub(in crate::server) fn stream(&self) -> Option<&UnixStream> {
+    pub(in crate::server) fn stream(&self) -> Option<&Local> {
         self.executor.as_ref().map(|executor| &executor.stream)
     }
 
