@@ -15,6 +15,11 @@ use crate::server::{SOCKET_PATH, TOUCHED_FOLDER};
 /// So long a session waits at its commit. Its locks are still held then, on tables that CREATE EXTENSION has just made, for example.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// Room for a typical answer, in bytes.
+const TYPICAL_ANSWER: usize = 4096;
+/// The most that is read at once.
+const MOST: usize = 256 * 1024;
+
 /// A socket with the waiter on it; the waiter goes first.
 struct Client {
     waiter: Waiter,
@@ -34,24 +39,40 @@ thread_local! {
 /// # Errors
 /// What the broker answers; `connection_failed` if it is not there.
 pub(super) fn ask(request: &BackendRequest) -> Result<Vec<u8>, Failure> {
-    let mut client = match IDLE.with(|idle| idle.try_borrow_mut().ok().and_then(|mut idle| idle.take())) {
-        Some(client) if client.is_alive() => client,
-        _ => Client::connect()?,
+    let frame =
+        encode(FrameKind::Ask, request).map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
+    let kept = IDLE.with(|idle| idle.try_borrow_mut().ok().and_then(|mut idle| idle.take()));
+    // The kept connection may be one to a server worker that has restarted since. Whether it is alive is not asked first: that is a
+    // system call, and what could not be sent can be sent again.
+    let (client, answer) = match kept.map(|client| client.exchange(&frame)) {
+        Some(Ok(done)) => done,
+        Some(Err(Lost::Midway)) => return Err(lost()),
+        Some(Err(Lost::Before)) | None => Client::connect()?.exchange(&frame).map_err(|_| lost())?,
     };
-    let result = client.exchange(request)?;
     IDLE.with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut() {
             *idle = Some(client);
         }
     });
-    result
+    answer
 }
+
+/// How an exchange ended without an answer.
+enum Lost {
+    /// The broker has not had the whole request.
+    Before,
+    Midway,
+}
+
+/// The broker's answer: JSON text, or its failure.
+type Answer = Result<Vec<u8>, Failure>;
 
 /// Has the executors of a database stopped, for a statement that needs it to itself, until [`release_databases`]. If the server worker
 /// is not there, nothing of ours is in the way.
 pub(crate) fn hold_database(database: &str) {
-    let Ok(mut client) = Client::connect() else { return };
-    if client.exchange(&BackendRequest::Hold { database: database.to_owned() }).is_ok() {
+    let Ok(client) = Client::connect() else { return };
+    let Ok(frame) = encode(FrameKind::Ask, &BackendRequest::Hold { database: database.to_owned() }) else { return };
+    if let Ok((client, _)) = client.exchange(&frame) {
         HOLDS.with(|holds| {
             if let Ok(mut holds) = holds.try_borrow_mut() {
                 holds.push(client);
@@ -108,52 +129,69 @@ impl Client {
         Ok(Client { waiter: Waiter::new(stream.as_raw_fd()), stream })
     }
 
-    /// Whether the other end is still there.
-    fn is_alive(&self) -> bool {
-        let mut byte = [0];
-        matches!((&self.stream).read(&mut byte), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    /// Gives the answer, and the connection for the next request.
+    fn exchange(self, frame: &[u8]) -> Result<(Client, Answer), Lost> {
+        self.write_all(frame).map_err(|_| Lost::Before)?;
+        let mut answer = Vec::with_capacity(TYPICAL_ANSWER);
+        let mut head = None;
+        loop {
+            let whole = head.map_or(TYPICAL_ANSWER, |header: Header| HEADER_LEN + header.payload);
+            // The answer is not there at once: to look would find nothing. What is left of a long one may be.
+            if head.is_none() {
+                self.pause(-1);
+            }
+            self.read(&mut answer, whole)?;
+            if head.is_none()
+                && let Some(first) = answer.first_chunk::<HEADER_LEN>()
+            {
+                head = Some(Header::read(*first).map_err(|_| Lost::Midway)?);
+            }
+            if let Some(header) = head
+                && answer.len() >= HEADER_LEN + header.payload
+            {
+                answer.drain(..HEADER_LEN);
+                let answer = match header.kind {
+                    FrameKind::Failure => Err(postcard::from_bytes(&answer).unwrap_or_else(|_| lost())),
+                    _ => Ok(answer),
+                };
+                return Ok((self, answer));
+            }
+        }
     }
 
-    fn exchange(&mut self, request: &BackendRequest) -> Result<Result<Vec<u8>, Failure>, Failure> {
-        let frame = encode(FrameKind::Ask, request)
-            .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
-        self.write_all(&frame)?;
-        let mut head = [0; HEADER_LEN];
-        self.read_exact(&mut head)?;
-        let header = Header::read(head).map_err(|_| lost())?;
-        let mut payload = vec![0; header.payload];
-        self.read_exact(&mut payload)?;
-        Ok(match header.kind {
-            FrameKind::Failure => Err(postcard::from_bytes(&payload).unwrap_or_else(|_| lost())),
-            _ => Ok(payload),
-        })
-    }
-
-    fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Failure> {
+    fn write_all(&self, mut bytes: &[u8]) -> std::io::Result<()> {
         while !bytes.is_empty() {
             match (&self.stream).write(bytes) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                // The broker reads as fast as it can; a large archive comes in pieces. There is no wait for "writable" without a
-                // second event set, and a millisecond costs nothing beside a deployment.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(1),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.waiter.wait_to_write() == Woken::Latch {
+                        check_for_interrupts();
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => check_for_interrupts(),
-                Err(_) => return Err(lost()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn read_exact(&mut self, mut target: &mut [u8]) -> Result<(), Failure> {
-        while !target.is_empty() {
-            match (&self.stream).read(target) {
-                Ok(0) => return Err(lost()),
-                Ok(read) => target = target.get_mut(read..).unwrap_or_default(),
+    /// Reads what there is, until the answer has `whole` bytes at most; waits if there is nothing.
+    fn read(&self, answer: &mut Vec<u8>, whole: usize) -> Result<(), Lost> {
+        let start = answer.len();
+        loop {
+            answer.resize(start + whole.saturating_sub(start).min(MOST), 0);
+            let outcome = (&self.stream).read(answer.get_mut(start..).unwrap_or_default());
+            answer.truncate(start + *outcome.as_ref().unwrap_or(&0));
+            match outcome {
+                Ok(0) => return Err(Lost::Midway),
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.pause(-1),
                 Err(error) if error.kind() == ErrorKind::Interrupted => check_for_interrupts(),
-                Err(_) => return Err(lost()),
+                // As in the broker: the other end closed with bytes of ours unread.
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(Lost::Before),
+                Err(_) => return Err(Lost::Midway),
             }
         }
-        Ok(())
     }
 
     fn pause(&self, timeout_ms: i64) {
