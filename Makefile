@@ -25,7 +25,7 @@ test: ## everything that CI runs
 install: ## put the release build into the directories of PostgreSQL
 	@scripts/install
 
-bench: ## measure calls against pgbench, memory, deployments, and fleets (needs 20 GB)
+bench: ## measure calls against pgbench, memory, many tenants, deployments, and fleets (needs 20 GB)
 	@scripts/bench && echo && bench/deploy/run && echo && bench/fleet/run
 
 fmt: ## format the Rust code

@@ -1,8 +1,10 @@
--- wrk script: POST /call of get_item with a random id. Used by bench/calls and bench/memory, which set PLATFORM and MAX_ID.
+-- wrk script: POST /call of get_item with a random id. Used by bench/calls, bench/memory and bench/tenants, which set PLATFORM and
+-- MAX_ID, and for tenants chosen at random FIRST and LAST (of t1, t2, …).
 -- Prints one line: RESULT ok_rps=… p50_us=… p99_us=… not_ok=… broken=…; ok_rps counts only answers with a status of success.
 
 local platform = os.getenv("PLATFORM")
 local max_id = tonumber(os.getenv("MAX_ID"))
+local first, last = tonumber(os.getenv("FIRST")), tonumber(os.getenv("LAST"))
 
 -- Requests are made before the clock starts: building them would cost the cores that the server is measured on.
 local PREPARED = 4096
@@ -16,7 +18,8 @@ end
 function init(args)
   math.randomseed(number)
   for i = 1, PREPARED do
-    local body = string.format('{"platform":"%s","function":"get_item","params":[%d]}', platform, math.random(1, max_id))
+    local tenant = first and string.format('"tenant_id":"t%d",', math.random(first, last)) or ""
+    local body = string.format('{"platform":"%s",%s"function":"get_item","params":[%d]}', platform, tenant, math.random(1, max_id))
     requests[i] = wrk.format("POST", "/call", { ["Content-Type"] = "application/json" }, body)
   end
 end

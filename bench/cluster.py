@@ -111,25 +111,25 @@ class Cluster:
         finally:
             self.psql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
-    def register(self, platform):
+    def register(self, platform, files=BUNDLE):
         boundary = uuid.uuid4().hex
         body = (f'--{boundary}\r\nContent-Disposition: form-data; name="platform"\r\n\r\n{platform}\r\n'
                 f'--{boundary}\r\nContent-Disposition: form-data; name="schema"; filename="bundle.tar.gz"\r\n'
-                "Content-Type: application/gzip\r\n\r\n").encode() + archive() + f"\r\n--{boundary}--\r\n".encode()
+                "Content-Type: application/gzip\r\n\r\n").encode() + archive(files) + f"\r\n--{boundary}--\r\n".encode()
         return self.request("POST", "/register", body, f"multipart/form-data; boundary={boundary}")
 
     def call(self, platform, number):
         body = json.dumps({"platform": platform, "function": "get_item", "params": [number]})
         return self.request("POST", "/call", body.encode(), "application/json")
 
-    def wrk(self, platform, connections, seconds):
-        """Answers per second and latencies (µs) of /call."""
+    def wrk(self, platform, connections, seconds, **more):
+        """Answers per second and latencies (µs) of /call. `more` is for call.lua."""
         if not shutil.which("wrk"):
             raise BenchError("wrk is not installed")
         done = subprocess.run(
             ["wrk", f"-t{min(connections, 2)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "call.lua",
              self.url],
-            env=os.environ | {"PLATFORM": platform, "MAX_ID": str(ROWS)}, capture_output=True, text=True)
+            env=os.environ | {"PLATFORM": platform, "MAX_ID": str(ROWS)} | {name: str(value) for name, value in more.items()}, capture_output=True, text=True)
         figures = dict(re.findall(r"(\w+)=([\d.]+)", done.stdout.partition("RESULT ")[2]))
         if not figures:
             raise BenchError(f"wrk: {done.stdout[-300:]}{done.stderr[-300:]}")
@@ -180,11 +180,11 @@ def parent(pid):
     return re.search(r"^PPid:\s*(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)[1]
 
 
-def archive():
-    """BUNDLE as a tar.gz."""
+def archive(files=BUNDLE):
+    """A bundle as a tar.gz."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz") as tar:
-        for path, text in BUNDLE.items():
+        for path, text in files.items():
             info = tarfile.TarInfo(f"postgresql/{path}")
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
@@ -211,7 +211,7 @@ def open_cluster():
 
 
 @contextlib.contextmanager
-def temporary_cluster():
+def temporary_cluster(**settings):
     bin, port = bin_dir(), free_port()
     # PostgreSQL does not run as root. Nobody else enters the folder, so that its socket can be trusted.
     user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
@@ -235,6 +235,7 @@ def temporary_cluster():
             conf.write(f"listen_addresses = ''\nport = {port}\nunix_socket_directories = '{folder}'\nmax_worker_processes = 32\n"
                        f"shared_preload_libraries = 'stonescriptdb'\nstonescriptdb.port = {port}\n"
                        f"stonescriptdb.admin_token = '{ADMIN_TOKEN}'\n")
+            conf.writelines(f"{name.replace('__', '.')} = '{value}'\n" for name, value in settings.items())
         run(f"{bin}/pg_ctl", "-D", data, "-l", f"{folder}/log", "-w", "start")
         try:
             cluster = Cluster(f"http://127.0.0.1:{port}", folder, port, "postgres")

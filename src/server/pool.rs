@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use stonescriptdb_pool::{Action, Limits, Machine, Standing, StartFailed, Ticket};
+use stonescriptdb_pool::{Action, Limits, Machine, PATIENCE, Standing, StartFailed, Ticket};
 use stonescriptdb_protocol::{Failure, WorkerRow};
 use tokio::sync::oneshot;
 
@@ -139,7 +139,15 @@ impl Pool {
             let ticket = outcome.map_err(refuse)?;
             (receiver, Place { pool: self.clone(), ticket })
         };
-        match tokio::time::timeout(wait, receiver).await {
+        let mut receiver = receiver;
+        let answer = match tokio::time::timeout(PATIENCE.min(wait), &mut receiver).await {
+            Err(_) if wait > PATIENCE => {
+                self.happened(|state| state.machine.still_waits(place.ticket, Instant::now()));
+                tokio::time::timeout(wait - PATIENCE, receiver).await
+            }
+            answer => answer,
+        };
+        match answer {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(refused::ending(target)),
             Err(_) => {

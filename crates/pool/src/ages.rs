@@ -9,7 +9,7 @@ use crate::machine::{Asked, Is, Record};
 use crate::{Limits, Machine};
 
 /// How many times its age an executor may become while the slots for replacing it are taken.
-const PATIENCE: u32 = 2;
+const OVERDUE: u32 = 2;
 
 /// Whether an executor is `times` as old as it should become. Some become up to a quarter older than others, so that those which were
 /// started together are not replaced together.
@@ -28,7 +28,7 @@ impl<E, W> Machine<E, W> {
         if !is_aged(id, record, &self.limits, 1, now) {
             return false;
         }
-        let overdue = is_aged(id, record, &self.limits, PATIENCE, now);
+        let overdue = is_aged(id, record, &self.limits, OVERDUE, now);
         let Some(lane) = self.lanes.get_mut(&number) else { return false };
         if lane.retiring > 0 {
             lane.retiring -= 1;

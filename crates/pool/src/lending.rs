@@ -42,6 +42,11 @@ impl<E, W> Machine<E, W> {
         Ok(ticket)
     }
 
+    /// Somebody has been waiting for [`crate::PATIENCE`]: now his lane may have what is idle elsewhere.
+    pub fn still_waits(&mut self, ticket: Ticket, now: Instant) {
+        self.start(ticket.lane, now);
+    }
+
     /// Somebody does not wait any longer. `false`: he had his answer already.
     pub fn gave_up(&mut self, ticket: Ticket) -> bool {
         let Some(lane) = self.lanes.get_mut(&ticket.lane) else { return false };
@@ -60,8 +65,7 @@ impl<E, W> Machine<E, W> {
     /// How long the first in a target's queue has been waiting: about what another one would have to.
     pub fn waited(&self, target: &Target, now: Instant) -> Duration {
         let lane = self.numbers.get(target).and_then(|lane| self.lanes.get(lane));
-        let first = lane.and_then(|lane| lane.waiting.front());
-        first.map_or(Duration::ZERO, |first| now.saturating_duration_since(first.since))
+        lane.map_or(Duration::ZERO, |lane| lane.waited(now))
     }
 
     /// A lent executor comes back. `worked`: it has served a request.

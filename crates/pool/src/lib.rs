@@ -32,7 +32,10 @@ use std::time::Duration;
 /// How long a lane keeps its last executor while others starve: long against the some milliseconds that starting one takes, so that
 /// most of the time is spent on requests.
 pub const TURN: Duration = Duration::from_millis(25);
-/// A lane that has executors already takes the slots of others' only if they have been idle for this long, or have more.
+/// A lane that has executors already takes nothing of others' before somebody has waited for so long. Where calls are short, two at once
+/// would otherwise end an executor of another tenant each time, and start one, for a wait that is shorter than the start.
+pub const PATIENCE: Duration = Duration::from_millis(10);
+/// And then only what has been idle for this long, or what is of a database that has more.
 pub const COLD: Duration = Duration::from_secs(1);
 /// When an executor of a lane that has others could not be started, the next try is after this long.
 pub const RETRY_GROWTH: Duration = Duration::from_secs(1);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::hunger::Hunger;
 use crate::{Action, Limits, Shown, Standing, Target};
@@ -45,6 +45,11 @@ impl<W> Lane<W> {
     /// Executors that are there and will be free in a while, or are.
     pub(crate) fn active(&self) -> usize {
         (self.idle.len() + self.lent).saturating_sub(self.long)
+    }
+
+    /// How long the first in the queue has been waiting.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        self.waiting.front().map_or(Duration::ZERO, |first| now.saturating_duration_since(first.since))
     }
 
     /// How many wait whom no executor that is starting will serve.

@@ -5,7 +5,7 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Instant;
 
 use crate::machine::{Asked, Is, Lane, Record, Waiter};
-use crate::{Action, Blocked, COLD, Machine, RETRY_GROWTH, RETRY_REPLACEMENT, StartFailed};
+use crate::{Action, Blocked, COLD, Machine, PATIENCE, RETRY_GROWTH, RETRY_REPLACEMENT, StartFailed};
 
 /// How many lanes that want more executors are looked at when a slot may be free: the others have their turn the next time.
 const LOOKS: usize = 4;
@@ -24,6 +24,8 @@ pub(crate) struct Evict {
     for_lane: u64,
     /// The lane has executors.
     grows: bool,
+    /// And they have not served who is first in it for a while.
+    patiently: bool,
     whose: Whose,
 }
 
@@ -69,7 +71,7 @@ impl<E, W> Machine<E, W> {
             self.ask_back(number, Blocked::Database);
             return Tried::NotHungry;
         }
-        let asking = Evict { for_lane: number, grows, whose: Whose::Any };
+        let asking = Evict { for_lane: number, grows, patiently: lane.waited(now) >= PATIENCE, whose: Whose::Any };
         let mut blocked = self.blocked(lane);
         // What is idle in another lane makes room, if it is of those that are too many.
         for (of, whose) in [(Blocked::Database, Whose::OfDatabase), (Blocked::Work, Whose::OfWork)] {
@@ -149,6 +151,9 @@ impl<E, W> Machine<E, W> {
 
     /// Ends the executor that has been idle for longest, of those that a lane may take.
     pub(crate) fn evict(&mut self, asking: Option<Evict>, now: Instant) -> bool {
+        if self.idle == 0 {
+            return false;
+        }
         let alive = |lane: u64| self.lanes.get(&lane).and_then(|lane| self.base_of(lane)).map_or(0, |base| base.alive);
         let own = asking.map_or(0, |asking| alive(asking.for_lane));
         let database = |lane: u64| self.lanes.get(&lane).map(|lane| &lane.target.database);
@@ -162,7 +167,7 @@ impl<E, W> Machine<E, W> {
                 record.lane != asking.for_lane
                     && helps
                     // It does not take what others will need again soon.
-                    && (!asking.grows || asking.whose == Whose::OfDatabase || now.saturating_duration_since(since) >= COLD || alive(record.lane) > own)
+                    && (!asking.grows || asking.whose == Whose::OfDatabase || asking.patiently &&( now.saturating_duration_since(since) >= COLD || alive(record.lane) > own))
             })
         };
         let idle = self.records.iter().filter_map(|(id, record)| match record.is {

@@ -1,7 +1,7 @@
 //! Who gets what when there is not enough for all.
 
 use super::{MS, World, calls, limits, work};
-use crate::{Blocked, COLD, TURN};
+use crate::{Blocked, COLD, PATIENCE, TURN};
 
 #[test]
 fn a_tenant_whose_calls_sleep_leaves_slots_to_others() {
@@ -76,9 +76,14 @@ fn who_only_wants_more_does_not_take_what_others_need_again_soon() {
     assert!(world.starting.is_empty() && world.ended.is_empty());
     // Not blocked: it may have one when somebody's has been idle for long.
     assert_eq!(world.machine.why(ticket), None);
+    world.pass(PATIENCE);
+    world.machine.still_waits(ticket, world.now);
+    world.listen();
+    assert!(world.ended.is_empty());
     world.pass(COLD);
-    world.tick();
-    assert_eq!(world.starting.len(), 1);
+    world.machine.still_waits(ticket, world.now);
+    world.listen();
+    assert_eq!((world.ended.len(), world.starting.len()), (1, 1));
 }
 
 #[test]
@@ -218,4 +223,22 @@ fn what_a_deployment_left_idle_does_not_count_against_calls() {
     world.back(4);
     assert!(world.ended.contains(&owner));
     assert_eq!(world.starting.len(), 1);
+}
+
+#[test]
+fn two_short_calls_at_once_end_nothing_of_others() {
+    let mut world = World::new(limits(3, 3));
+    world.get(&calls("a"), 1);
+    world.get(&calls("a"), 2);
+    world.get(&calls("b"), 3);
+    world.back(1);
+    world.back(2);
+    // b has one and a has two, of which one has been idle for long.
+    world.pass(COLD);
+    let ticket = world.ask(&calls("b"), 4).expect("a place in the queue");
+    assert!(world.ended.is_empty());
+    world.pass(PATIENCE);
+    world.machine.still_waits(ticket, world.now);
+    world.listen();
+    assert_eq!(world.ended.len(), 1, "they are not short");
 }
