@@ -179,13 +179,13 @@ impl<E, W> Machine<E, W> {
         true
     }
 
-    /// Asks for the long lease of least recent use whose end would serve a lane: for one more with each one who waits there in vain.
+    /// Asks for the long lease of least recent use whose end would serve a lane in which all wait in vain. Where an executor is there that
+    /// serves one after the other, long leases stay: they do more work than the ends of them would.
     fn ask_back(&mut self, number: u64, blocked: Blocked) {
         let Some(lane) = self.lanes.get(&number) else { return };
-        if self.long == 0 || lane.asked >= lane.unserved() {
+        if self.long == 0 || lane.active() > 0 || lane.asked >= lane.unserved() {
             return;
         }
-        let own_first = lane.active() == 0;
         let serves = |record: &Record<E>| {
             let Some(other) = self.lanes.get(&record.lane) else { return false };
             match blocked {
@@ -197,7 +197,7 @@ impl<E, W> Machine<E, W> {
         };
         let long = self.records.iter().filter_map(|(id, record)| match record.is {
             Is::Long { used, asked: Asked::No } if serves(record) => {
-                Some((own_first && record.lane != number, used, *id, record.lane))
+                Some((record.lane != number, used, *id, record.lane))
             }
             _ => None,
         });

@@ -24,6 +24,8 @@ use crate::postgres::worker;
 const LOOK: Duration = Duration::from_millis(5);
 /// A connection on which nothing has come for so long is taken back: it may be closed when it is idle, and executors too.
 const IDLE: Duration = Duration::from_millis(1000);
+/// How long other calls of the same tenant may wait for an executor.
+const TOO_LONG: Duration = Duration::from_millis(25);
 /// Answers from one look to the next that are worth another executor: 2,000 a second.
 const MUCH: u64 = 10;
 /// How long an executor stays lent without connections.
@@ -37,8 +39,8 @@ struct Away {
     seated: Seated,
     stream: TcpStream,
     back: oneshot::Sender<Back>,
-    /// Its answers when it was looked at last, and since when there were so many.
-    served: u64,
+    /// Its answers and whose it was when it was looked at last, and since when that has been so.
+    seen: (u64, Hands),
     since: Instant,
 }
 
@@ -153,7 +155,14 @@ impl Attendant {
         };
         let message = handed.offer.handover(seat, seated.connection(), handed.peer);
         let frame = encode_with(FrameKind::Handover, &message, |frame| frame.extend_from_slice(&handed.read));
-        let away = Away { seat, seated, stream: handed.stream, back: handed.back, served: 0, since: Instant::now() };
+        let away = Away {
+            seat,
+            seated,
+            stream: handed.stream,
+            back: handed.back,
+            seen: (0, Hands::AtRest),
+            since: Instant::now(),
+        };
         let (Ok(frame), Some(stream)) = (frame, self.lease.stream()) else { return false };
         let sent = stream.write_with(&frame, away.stream.as_fd()).await.is_ok();
         self.lease.touch();
@@ -213,16 +222,17 @@ impl Attendant {
         let mut busy = None;
         let mut answered = 0;
         for away in self.away.values_mut() {
-            let served = away.seated.served();
-            let hands = away.seated.hands();
-            if served != away.served {
-                answered += served.saturating_sub(away.served);
-                (away.served, away.since) = (served, now);
-                self.lease.touch();
+            let seen = (away.seated.served(), away.seated.hands());
+            if seen != away.seen {
+                answered += seen.0.saturating_sub(away.seen.0);
+                (away.seen, away.since) = (seen, now);
             }
-            if hands == Hands::Working && now.duration_since(away.since) >= LOOK {
+            if seen.1 == Hands::Working && now.duration_since(away.since) >= LOOK {
                 busy = Some(away.seated.connection());
             }
+        }
+        if answered > 0 {
+            self.lease.touch();
         }
         if let Some(busy) = busy {
             if self.away.len() > 1 {
@@ -237,6 +247,8 @@ impl Attendant {
             self.share();
         }
         self.look_at_cancelled();
+        // What is left for other calls does not do.
+        self.leaving |= self.lease.waited_for(&self.target) >= TOO_LONG;
         true
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Executor, Pool};
+use super::{Executor, Pool, Target};
 use crate::postgres::worker;
 use crate::server::local::Local;
 
@@ -94,6 +94,11 @@ impl Lease {
             Some(recall) => recall.told.notified().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// How long somebody has been waiting for an executor of this target.
+    pub(in crate::server) fn waited_for(&self, target: &Target) -> Duration {
+        self.pool.lock().machine.waited(target, Instant::now())
     }
 
     /// It is of no more use: its process ended or its socket is in an unknown state.
