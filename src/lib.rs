@@ -8,6 +8,7 @@ compile_error!("stonescriptdb needs panic = \"unwind\": a panic that aborts woul
 
 mod error;
 mod executor;
+mod kept;
 #[cfg(feature = "pg_test")]
 #[path = "../pg_test/mod.rs"]
 mod pg_test;

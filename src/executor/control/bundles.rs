@@ -8,6 +8,7 @@ use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, PreparedBundle, 
 
 use super::{registry, spi};
 use crate::executor::deploy::sources;
+use crate::kept;
 
 /// The bundles that the databases of a deployment are to get, each once.
 pub(super) struct Chosen<'r> {
@@ -143,12 +144,12 @@ fn sha256_hex(bytes: &[u8]) -> String {
 
 /// Whether a bundle was proved, so that it need not be parsed.
 fn is_proved(platform_key: &str, sha256: &str) -> Result<bool, Failure> {
-    let proved = Spi::get_one_with_args::<bool>(
+    let proved = kept::one::<bool>(
         "SELECT EXISTS (SELECT FROM stonescriptdb.bundle b JOIN stonescriptdb.platform p ON p.name = b.platform
                         WHERE p.key = $1 AND b.sha256 = $2 AND b.proved_at IS NOT NULL)",
         &[platform_key.into(), sha256.into()],
     );
-    Ok(proved.map_err(spi)? == Some(true))
+    Ok(proved? == Some(true))
 }
 
 /// A bundle of the deployment: as the registry knows it, or stored now.

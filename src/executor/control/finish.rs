@@ -3,8 +3,9 @@
 use pgrx::Spi;
 use stonescriptdb_protocol::{Counts, DatabaseOutcome, Failure, Finish, Outcome};
 
-use super::{execute, record, registry, roles, spi};
+use super::{execute, execute_once, record, registry, roles, spi};
 use crate::error;
+use crate::kept;
 use crate::postgres::{toplevel, transaction};
 
 /// Writes the end of the record. Databases made for this deployment that were not deployed are dropped first: if that fails, their rows
@@ -31,7 +32,7 @@ pub(super) fn run(finish: &Finish) -> Result<Counts, Failure> {
             // The bundle was noted when it was deployed: repeating that costs a container's start more than all the rest.
             return close_repeated(&finish.deployment_id);
         }
-        execute(
+        execute_once(
             "UPDATE stonescriptdb.deployment d SET finished_at = now(), counts = to_jsonb(c),
                  error = $4::jsonb,
                  state = CASE WHEN $4 IS NOT NULL THEN 'failed' WHEN $2 THEN 'cancelled' WHEN $3 THEN 'planned'
@@ -73,7 +74,7 @@ fn close_repeated(deployment_id: &str) -> Result<Counts, Failure> {
 /// The bundles that were deployed or stored, and the newest of them as its schema's: by an upload, or by a
 /// deployment of a bundle that came with it.
 fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
-    execute(
+    execute_once(
         "UPDATE stonescriptdb.bundle b SET deployed_at = clock_timestamp() FROM stonescriptdb.deployment d
          WHERE d.id = $1::uuid AND b.platform = d.platform
            AND b.sha256 IN (SELECT x.bundle_sha256 FROM stonescriptdb.deployment_database x WHERE x.deployment_id = d.id
@@ -101,7 +102,7 @@ fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
 
 /// Bundles that came to nothing: never deployed nor stored, without a template, and not to be taken up again.
 fn forget_bundles(deployment_id: &str) -> Result<(), Failure> {
-    execute(
+    execute_once(
         "DELETE FROM stonescriptdb.bundle b WHERE deployed_at IS NULL
          AND platform = (SELECT platform FROM stonescriptdb.deployment WHERE id = $1::uuid)
          AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.platform = b.platform AND t.sha256 = b.sha256)
@@ -128,42 +129,36 @@ fn changed_nothing(outcome: &DatabaseOutcome) -> bool {
 
 /// The owner role can grant what it likes on its database, in a DO block too; who may connect is not a bundle's to say.
 pub(super) fn close_again(database: &str) -> Result<(), Failure> {
-    let roles = Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.platform p
+    let roles = kept::select(
+        "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.platform p
                  JOIN stonescriptdb.database d ON d.platform = p.name JOIN pg_database c ON c.oid = d.datid
                  WHERE c.datname = $1 AND EXISTS (SELECT FROM aclexplode(coalesce(c.datacl, acldefault('d', c.datdba))) a
                      WHERE a.grantee NOT IN (SELECT r.oid FROM pg_roles r WHERE r.rolname IN (p.owner_role, p.call_role)))",
-                Some(1),
-                &[database.into()],
-            )
-            .map_err(spi)?;
-        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
-        Ok(row.get::<String>(1).map_err(spi)?.zip(row.get::<String>(2).map_err(spi)?))
-    })?;
+        &[database.into()],
+        |mut rows| {
+            let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+            Ok(row.get::<String>(1).map_err(spi)?.zip(row.get::<String>(2).map_err(spi)?))
+        },
+    )?;
     roles.map_or(Ok(()), |(owner, call)| roles::close_database(database, &owner, &call))
 }
 
 /// A platform that this deployment registered, and that has nothing, is as if it had never been.
 fn forget_empty_platform(deployment_id: &str) -> Result<(), Failure> {
-    let gone = Spi::connect_mut(|client| {
-        let rows = client
-            .update(
-                "DELETE FROM stonescriptdb.platform p WHERE created_by = $1::uuid
+    let gone = kept::update(
+        "DELETE FROM stonescriptdb.platform p WHERE created_by = $1::uuid
                  AND NOT EXISTS (SELECT FROM stonescriptdb.database d WHERE d.platform = p.name)
                  RETURNING owner_role::text, call_role::text",
-                None,
-                &[deployment_id.into()],
-            )
-            .map_err(spi)?;
-        let mut gone = Vec::new();
-        for row in rows {
-            gone.extend(row.get::<String>(1).map_err(spi)?);
-            gone.extend(row.get::<String>(2).map_err(spi)?);
-        }
-        Ok::<_, Failure>(gone)
-    })?;
+        &[deployment_id.into()],
+        |rows| {
+            let mut gone = Vec::new();
+            for row in rows {
+                gone.extend(row.get::<String>(1).map_err(spi)?);
+                gone.extend(row.get::<String>(2).map_err(spi)?);
+            }
+            Ok::<_, Failure>(gone)
+        },
+    )?;
     gone.iter().try_for_each(|role| roles::drop_if_unused(role))
 }
 

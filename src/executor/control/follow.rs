@@ -3,7 +3,7 @@
 use pgrx::{Spi, pg_sys};
 use stonescriptdb_protocol::{Failure, LostDatabase, RestoredState};
 
-use super::{execute, roles, spi};
+use super::{execute, execute_once, roles, spi};
 use crate::postgres::{quote_identifier, transaction};
 
 /// Marks databases as changed: the next deployment looks into them.
@@ -43,7 +43,7 @@ pub(super) fn checked(database: &str, drift: u32, elapsed_ms: f64) -> Result<(),
 /// PostgreSQL's own.
 pub(super) fn names() -> Result<(), Failure> {
     transaction(|| {
-        execute(
+        execute_once(
             "WITH renamed AS (
                  UPDATE stonescriptdb.database d SET name = c.datname FROM pg_database c
                  WHERE c.oid = d.datid AND d.state = 'ready' AND c.datname <> d.name
@@ -86,7 +86,7 @@ pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Fai
 /// PostgreSQL's own.
 pub(super) fn let_in(database: &str, role: &str) -> Result<(), Failure> {
     let (database, role) = (quote_identifier(database), quote_identifier(role));
-    transaction(|| execute(&format!("GRANT CONNECT ON DATABASE {database} TO {role}"), &[]))
+    transaction(|| execute_once(&format!("GRANT CONNECT ON DATABASE {database} TO {role}"), &[]))
 }
 
 /// Makes a database the tenant's whose database of that name is gone. What is in it was made by other means: the next deployment looks.
@@ -97,7 +97,7 @@ pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Resul
     transaction(|| {
         let Some(known) = still_lost(database, oid)? else { return Ok(false) };
         let (name, owner) = (quote_identifier(database), quote_identifier(&known.owner_role));
-        execute(&format!("ALTER DATABASE {name} OWNER TO {owner}"), &[])?;
+        execute_once(&format!("ALTER DATABASE {name} OWNER TO {owner}"), &[])?;
         roles::close_database(database, &known.owner_role, &known.call_role)?;
         execute(
             "UPDATE stonescriptdb.database d SET datid = $2, touched = true, touched_at = clock_timestamp(), unfinished = $4, drift = NULL,

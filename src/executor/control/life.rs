@@ -3,7 +3,7 @@
 use pgrx::Spi;
 use stonescriptdb_protocol::{AdoptRequest, ErrorCode, Failure, Named, TenantName};
 
-use super::{execute, finish, prepare, registry, roles, spi};
+use super::{execute, execute_once, finish, prepare, registry, roles, spi};
 use crate::postgres::{quote_identifier, toplevel, transaction};
 
 /// A tenant's row, by its database.
@@ -99,7 +99,7 @@ pub(super) fn rename(database: &str, to: &str) -> Result<String, Failure> {
         )?;
         if name != database {
             let (from, to) = (quote_identifier(database), quote_identifier(&name));
-            execute(&format!("ALTER DATABASE {from} RENAME TO {to}"), &[])?;
+            execute_once(&format!("ALTER DATABASE {from} RENAME TO {to}"), &[])?;
         }
         Ok(name)
     })

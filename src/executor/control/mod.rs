@@ -19,10 +19,12 @@ use pgrx::Spi;
 use stonescriptdb_protocol::{ControlRequest, Failure};
 
 use super::answer;
+use crate::kept;
 use crate::postgres::{PgError, toplevel, transaction};
 
 /// Carries out a request; gives the frame of the answer.
 pub(super) fn run(request: ControlRequest) -> Vec<u8> {
+    kept::for_tables_that_grow();
     match request {
         ControlRequest::Identify { archive } => answer(prepare::identify(&archive)),
         ControlRequest::Prepare(request) => answer(prepare::run(&request)),
@@ -87,7 +89,7 @@ fn adopt_database(database: &str, owner: &str) -> Result<String, Failure> {
             &[database.into()],
         );
         let quoted = crate::postgres::quote_identifier;
-        execute(&format!("ALTER DATABASE {} OWNER TO {}", quoted(database), quoted(owner)), &[])?;
+        execute_once(&format!("ALTER DATABASE {} OWNER TO {}", quoted(database), quoted(owner)), &[])?;
         Ok::<_, Failure>(before.map_err(spi)?.unwrap_or_default())
     })
 }
@@ -124,8 +126,14 @@ fn stored_schema(platform: &str, schema: &str) -> Result<String, Failure> {
     })
 }
 
-/// Runs a statement for its effect.
-fn execute(sql: &str, arguments: &[pgrx::datum::DatumWithOid]) -> Result<(), Failure> {
+/// Runs a statement for its effect. Its plan is kept: it is about one deployment, database or bundle, and finds it by a key.
+fn execute(sql: &'static str, arguments: &[pgrx::datum::DatumWithOid]) -> Result<(), Failure> {
+    kept::update(sql, arguments, |_| Ok(()))
+}
+
+/// Runs a statement for its effect that is planned for this once: because there are names in it, or because it is about so many rows that
+/// their number counts.
+fn execute_once(sql: &str, arguments: &[pgrx::datum::DatumWithOid]) -> Result<(), Failure> {
     Spi::run_with_args(sql, arguments).map_err(|error| spi(error).into())
 }
 

@@ -9,6 +9,7 @@ use stonescriptdb_protocol::{
 
 use super::{execute, finish, spi};
 use crate::error;
+use crate::kept;
 use crate::postgres::transaction;
 
 /// What a deployment was asked with, in its row.
@@ -189,35 +190,42 @@ pub(super) fn database(deployment_id: &str, dry_run: bool, outcome: &DatabaseOut
 
 fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployReport) -> Result<bool, Failure> {
     let name = outcome.database.as_str();
-    // The state is set where it changes only: a change of it has the server worker read the registry again.
-    execute(
-        "UPDATE stonescriptdb.database SET state = 'ready'
-         WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1) AND state <> 'ready'",
-        &[name.into()],
-    )?;
-    // To measure means to look at every file of the database.
-    let size = if report.plan.is_empty() && !outcome.created { "d.size_bytes" } else { "pg_database_size(d.datid)" };
-    let measured = if size == "d.size_bytes" { "d.measured_at" } else { "clock_timestamp()" };
-    let update = format!(
+    // To measure means to look at every file of the database. What was touched since the deployment began may have been touched after it
+    // looked.
+    let has_changed = outcome.created || !report.plan.is_empty();
+    let (is_same, is_new) = kept::update(
         "UPDATE stonescriptdb.database d SET bundle_sha256 = coalesce($2, d.bundle_sha256), deployment_id = $3::uuid,
-             deployed_at = clock_timestamp(), touched = coalesce(d.touched_at >= ({BEGUN}), false), unfinished = $4, drift = 0,
-             checked_at = clock_timestamp(), size_bytes = {size}, measured_at = {measured}
+             deployed_at = clock_timestamp(), unfinished = $4, drift = 0, checked_at = clock_timestamp(),
+             touched = coalesce(d.touched_at >= (SELECT coalesce(r.resumed_at, r.started_at) FROM stonescriptdb.deployment r
+                                                 WHERE r.id = $3::uuid), false),
+             size_bytes = CASE WHEN $5 THEN pg_database_size(d.datid) ELSE d.size_bytes END,
+             measured_at = CASE WHEN $5 THEN clock_timestamp() ELSE d.measured_at END
          FROM stonescriptdb.database before
          WHERE d.datid = (SELECT oid FROM pg_database WHERE datname = $1) AND before.datid = d.datid
-         RETURNING before.bundle_sha256 IS NOT DISTINCT FROM d.bundle_sha256"
-    );
-    let arguments =
-        [name.into(), outcome.bundle_sha256.as_deref().into(), deployment_id.into(), report.unfinished.into()];
-    let is_same = Spi::connect_mut(|client| {
-        let rows = client.update(update.as_str(), Some(1), &arguments).map_err(spi)?;
-        Ok::<_, Failure>(rows.first().get_one::<bool>().map_err(spi)? == Some(true))
-    })?;
+         RETURNING before.bundle_sha256 IS NOT DISTINCT FROM d.bundle_sha256, d.state <> 'ready'",
+        &[
+            name.into(),
+            outcome.bundle_sha256.as_deref().into(),
+            deployment_id.into(),
+            report.unfinished.into(),
+            has_changed.into(),
+        ],
+        |mut rows| {
+            let Some(row) = rows.next() else { return Ok::<_, Failure>((false, false)) };
+            let is = |place: usize| Ok::<_, Failure>(row.get::<bool>(place).map_err(spi)? == Some(true));
+            Ok((is(1)?, is(2)?))
+        },
+    )?;
+    // Asked first, for the statement alone, whether or not it finds a row, has the server worker read the registry again.
+    if is_new {
+        execute(
+            "UPDATE stonescriptdb.database SET state = 'ready' WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)",
+            &[name.into()],
+        )?;
+    }
     finish::close_again(name)?;
     Ok(is_same)
 }
-
-/// What was touched since a deployment began may have been touched after it looked.
-const BEGUN: &str = "SELECT coalesce(r.resumed_at, r.started_at) FROM stonescriptdb.deployment r WHERE r.id = $3::uuid";
 
 fn to_text(report: &DeployReport) -> Option<String> {
     serde_json::to_string(report).ok()

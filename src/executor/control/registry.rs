@@ -1,10 +1,12 @@
 //! The registry's rows, as deployments read and write them.
 
+use pgrx::spi::SpiTupleTable;
 use pgrx::{Spi, pg_sys};
 use stonescriptdb_bundle::{Bundle, Kind};
 use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, Named, Proved, TemplateKey};
 
 use super::{execute, spi};
+use crate::kept;
 
 /// A platform's row.
 pub(super) struct Platform {
@@ -32,21 +34,18 @@ pub(super) struct Database {
 /// # Errors
 /// `name_collision` if another platform sanitises to the same.
 pub(super) fn platform(named: &Named) -> Result<Option<Platform>, Failure> {
-    let found = Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT name, owner_role::text, call_role::text FROM stonescriptdb.platform WHERE key = $1",
-                Some(1),
-                &[named.key.as_str().into()],
-            )
-            .map_err(spi)?;
-        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
-        Ok(Some(Platform {
-            name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-            owner_role: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
-            call_role: row.get::<String>(3).map_err(spi)?.unwrap_or_default(),
-        }))
-    })?;
+    let found = kept::select(
+        "SELECT name, owner_role::text, call_role::text FROM stonescriptdb.platform WHERE key = $1",
+        &[named.key.as_str().into()],
+        |mut rows| {
+            let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+            Ok(Some(Platform {
+                name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+                owner_role: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
+                call_role: row.get::<String>(3).map_err(spi)?.unwrap_or_default(),
+            }))
+        },
+    )?;
     match found {
         Some(platform) if platform.name != named.written && named.key != named.written => Err(collision(format!(
             "the platforms \"{}\" and \"{}\" would both be \"{}\"",
@@ -56,20 +55,22 @@ pub(super) fn platform(named: &Named) -> Result<Option<Platform>, Failure> {
     }
 }
 
+macro_rules! databases {
+    ($which:literal) => {
+        concat!(
+            "SELECT coalesce(c.datname, d.name)::text, d.tenant_id, d.tenant_key, d.state = 'ready', c.oid IS NOT NULL,
+                    d.bundle_sha256, d.touched OR d.unfinished, d.deployment_id::text
+             FROM stonescriptdb.database d LEFT JOIN pg_database c ON c.oid = d.datid
+             WHERE d.platform = $1 AND d.schema_name = $2 ",
+            $which,
+            " ORDER BY d.tenant_key <> 'main', d.tenant_key"
+        )
+    };
+}
+
 /// The databases of a platform's schema, the one without an id first; one tenant's if `tenant_key` is given.
 pub(super) fn databases(platform: &str, schema: &str, tenant_key: Option<&str>) -> Result<Vec<Database>, Failure> {
-    Spi::connect(|client| {
-        let rows = client
-            .select(
-                "SELECT coalesce(c.datname, d.name)::text, d.tenant_id, d.tenant_key, d.state = 'ready', c.oid IS NOT NULL,
-                        d.bundle_sha256, d.touched OR d.unfinished, d.deployment_id::text
-                 FROM stonescriptdb.database d LEFT JOIN pg_database c ON c.oid = d.datid
-                 WHERE d.platform = $1 AND d.schema_name = $2 AND ($3 IS NULL OR d.tenant_key = $3)
-                 ORDER BY d.tenant_key <> 'main', d.tenant_key",
-                None,
-                &[platform.into(), schema.into(), tenant_key.into()],
-            )
-            .map_err(spi)?;
+    let read = |rows: SpiTupleTable| {
         rows.map(|row| {
             Ok(Database {
                 name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
@@ -85,7 +86,16 @@ pub(super) fn databases(platform: &str, schema: &str, tenant_key: Option<&str>) 
             })
         })
         .collect()
-    })
+    };
+    match tenant_key {
+        Some(key) => {
+            kept::select(databases!("AND d.tenant_key = $3"), &[platform.into(), schema.into(), key.into()], read)
+        }
+        // All of them: how they are best joined depends on how many there are.
+        None => Spi::connect(|client| {
+            read(client.select(databases!(""), None, &[platform.into(), schema.into()]).map_err(spi)?)
+        }),
+    }
 }
 
 /// A schema of a platform.
@@ -104,21 +114,18 @@ pub(super) struct Schema {
 /// `name_collision` if another one sanitises to the same.
 pub(super) fn schema(platform: &str, named: Option<&Named>) -> Result<Option<Schema>, Failure> {
     let key = named.map_or("", |named| named.key.as_str());
-    let found = Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT name, bundle_sha256 FROM stonescriptdb.stored_schema WHERE platform = $1 AND key = $2",
-                Some(1),
-                &[platform.into(), key.into()],
-            )
-            .map_err(spi)?;
-        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
-        Ok(Some(Schema {
-            name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-            key: key.to_owned(),
-            bundle_sha256: row.get::<String>(2).map_err(spi)?,
-        }))
-    })?;
+    let found = kept::select(
+        "SELECT name, bundle_sha256 FROM stonescriptdb.stored_schema WHERE platform = $1 AND key = $2",
+        &[platform.into(), key.into()],
+        |mut rows| {
+            let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+            Ok(Some(Schema {
+                name: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+                key: key.to_owned(),
+                bundle_sha256: row.get::<String>(2).map_err(spi)?,
+            }))
+        },
+    )?;
     match (found, named) {
         (Some(schema), Some(named)) if schema.name != named.written && named.key != named.written => {
             Err(collision(format!(
@@ -148,13 +155,12 @@ pub(super) fn set_schema(platform: &str, schema: &str, sha256: &str) -> Result<(
 
 /// No row of the registry has the name, but for that of one database.
 fn require_unclaimed(database: &str, but_for: Option<&str>) -> Result<(), Failure> {
-    let taken = Spi::get_one_with_args::<bool>(
+    let taken = kept::one::<bool>(
         "SELECT EXISTS (SELECT FROM stonescriptdb.database d
                         WHERE (name = $1 OR datid = (SELECT oid FROM pg_database WHERE datname = $1))
                           AND ($2 IS NULL OR datid IS DISTINCT FROM (SELECT oid FROM pg_database WHERE datname = $2)))",
         &[database.into(), but_for.into()],
-    )
-    .map_err(spi)?;
+    )?;
     if taken == Some(true) {
         // Whose it is may not be for whoever asks to know.
         return Err(collision(format!("the database \"{database}\" is another tenant's")).database(database));
@@ -210,66 +216,60 @@ pub(super) fn claim(platform: &str, schema: &str, tenant: &Named, database: &str
 
 /// A platform's owner role and call role.
 pub(super) fn roles_of(platform: &str) -> Result<(String, String), Failure> {
-    Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT owner_role::text, call_role::text FROM stonescriptdb.platform WHERE name = $1",
-                Some(1),
-                &[platform.into()],
-            )
-            .map_err(spi)?;
-        let row = rows.next().ok_or_else(|| Failure::new(ErrorCode::PlatformNotFound, "the platform is gone"))?;
-        Ok((
-            row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-            row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
-        ))
-    })
+    kept::select(
+        "SELECT owner_role::text, call_role::text FROM stonescriptdb.platform WHERE name = $1",
+        &[platform.into()],
+        |mut rows| {
+            let row = rows.next().ok_or_else(|| Failure::new(ErrorCode::PlatformNotFound, "the platform is gone"))?;
+            Ok((
+                row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+                row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
+            ))
+        },
+    )
 }
 
 /// A stored bundle's bytes.
 pub(super) fn archive(platform: &str, sha256: &str) -> Result<Option<Vec<u8>>, Failure> {
-    Spi::get_one_with_args::<Vec<u8>>(
+    kept::one::<Vec<u8>>(
         "SELECT (SELECT archive FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2)",
         &[platform.into(), sha256.into()],
     )
-    .map_err(|error| spi(error).into())
+    .map_err(Failure::from)
 }
 
 /// The folders of the kinds of files that a stored bundle has.
 pub(super) fn kinds(platform: &str, sha256: &str) -> Result<Vec<String>, Failure> {
-    let kinds = Spi::get_one_with_args::<Vec<Option<String>>>(
+    let kinds = kept::one::<Vec<Option<String>>>(
         "SELECT (SELECT kinds FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2)",
         &[platform.into(), sha256.into()],
     );
-    Ok(kinds.map_err(spi)?.unwrap_or_default().into_iter().flatten().collect())
+    Ok(kinds?.unwrap_or_default().into_iter().flatten().collect())
 }
 
 /// What was proved of a bundle, without the proof itself, and its extensions that only a superuser can install.
 pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionSpec>)>, Failure> {
-    Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain, bodies FROM stonescriptdb.bundle
+    kept::select(
+        "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain, bodies FROM stonescriptdb.bundle
                  WHERE platform = $1 AND sha256 = $2 AND proved_at IS NOT NULL",
-                Some(1),
-                &[key.platform.as_str().into(), key.sha256.as_str().into()],
-            )
-            .map_err(spi)?;
-        let Some(row) = rows.next() else { return Ok(None) };
-        let unreadable = |error: serde_json::Error| Failure::internal(error.to_string());
-        let summary = row.get::<String>(2).map_err(spi)?.unwrap_or_default();
-        let elevated = row.get::<String>(4).map_err(spi)?.unwrap_or_else(|| "[]".to_owned());
-        let proved = Proved {
-            proof: String::new(),
-            seeds: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
-            summary: serde_json::from_str(&summary).map_err(unreadable)?,
-            clonable: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
-            fingerprint: row.get::<String>(5).map_err(spi)?.unwrap_or_default(),
-            plain: row.get::<bool>(6).map_err(spi)?.unwrap_or_default(),
-            bodies: row.get::<String>(7).map_err(spi)?,
-        };
-        Ok(Some((proved, serde_json::from_str(&elevated).map_err(unreadable)?)))
-    })
+        &[key.platform.as_str().into(), key.sha256.as_str().into()],
+        |mut rows| {
+            let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+            let unreadable = |error: serde_json::Error| Failure::internal(error.to_string());
+            let summary = row.get::<String>(2).map_err(spi)?.unwrap_or_default();
+            let elevated = row.get::<String>(4).map_err(spi)?.unwrap_or_else(|| "[]".to_owned());
+            let proved = Proved {
+                proof: String::new(),
+                seeds: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
+                summary: serde_json::from_str(&summary).map_err(unreadable)?,
+                clonable: row.get::<bool>(3).map_err(spi)?.unwrap_or_default(),
+                fingerprint: row.get::<String>(5).map_err(spi)?.unwrap_or_default(),
+                plain: row.get::<bool>(6).map_err(spi)?.unwrap_or_default(),
+                bodies: row.get::<String>(7).map_err(spi)?,
+            };
+            Ok(Some((proved, serde_json::from_str(&elevated).map_err(unreadable)?)))
+        },
+    )
 }
 
 /// Stores a bundle that is not stored yet.
@@ -298,8 +298,8 @@ pub(super) fn store_bundle(
 
 /// The OID of a database by name.
 pub(super) fn oid_of(database: &str) -> Result<Option<pg_sys::Oid>, Failure> {
-    Spi::get_one_with_args::<pg_sys::Oid>("SELECT (SELECT oid FROM pg_database WHERE datname = $1)", &[database.into()])
-        .map_err(|error| spi(error).into())
+    kept::one::<pg_sys::Oid>("SELECT (SELECT oid FROM pg_database WHERE datname = $1)", &[database.into()])
+        .map_err(Failure::from)
 }
 
 pub(super) fn collision(message: String) -> Failure {

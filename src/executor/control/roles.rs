@@ -3,7 +3,7 @@
 use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
-use super::{execute, spi};
+use super::{execute_once, spi};
 use crate::postgres::quote_identifier;
 
 /// NAMEDATALEN less the zero.
@@ -51,13 +51,13 @@ pub(super) fn ensure(role: &str, comment: &str) -> Result<(), Failure> {
             let role = quote_identifier(role);
             let comment = pgrx::spi::quote_literal(comment);
             // LOGIN, for a background worker of PostgreSQL 15 and 16 connects only as such a role; it has no password.
-            execute(
+            execute_once(
                 &format!(
                     "CREATE ROLE {role} LOGIN PASSWORD NULL NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
                 ),
                 &[],
             )?;
-            execute(&format!("COMMENT ON ROLE {role} IS {comment}"), &[])
+            execute_once(&format!("COMMENT ON ROLE {role} IS {comment}"), &[])
         }
     }
 }
@@ -65,7 +65,7 @@ pub(super) fn ensure(role: &str, comment: &str) -> Result<(), Failure> {
 /// Drops a role that owns nothing; leaves one that does.
 pub(super) fn drop_if_unused(role: &str) -> Result<(), Failure> {
     let role = quote_identifier(role);
-    crate::postgres::subtransaction(|| execute(&format!("DROP ROLE IF EXISTS {role}"), &[])).or(Ok(()))
+    crate::postgres::subtransaction(|| execute_once(&format!("DROP ROLE IF EXISTS {role}"), &[])).or(Ok(()))
 }
 
 /// Nobody but the platform's roles may connect to its database. The call role may make temporary tables, as functions do.
@@ -78,10 +78,10 @@ pub(super) fn close_database(name: &str, owner_name: &str, call_name: &str) -> R
     )
     .map_err(spi)?
     .unwrap_or_default();
-    execute(&format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"), &[])?;
+    execute_once(&format!("REVOKE ALL ON DATABASE {database} FROM PUBLIC"), &[])?;
     for other in others.into_iter().flatten() {
-        execute(&format!("REVOKE ALL ON DATABASE {database} FROM {} CASCADE", quote_identifier(&other)), &[])?;
+        execute_once(&format!("REVOKE ALL ON DATABASE {database} FROM {} CASCADE", quote_identifier(&other)), &[])?;
     }
-    execute(&format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {owner}"), &[])?;
-    execute(&format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {call}"), &[])
+    execute_once(&format!("GRANT CONNECT, TEMPORARY, CREATE ON DATABASE {database} TO {owner}"), &[])?;
+    execute_once(&format!("GRANT CONNECT, TEMPORARY ON DATABASE {database} TO {call}"), &[])
 }

@@ -3,7 +3,8 @@
 use pgrx::Spi;
 use stonescriptdb_protocol::{Failure, Proved, Template, TemplateKey};
 
-use super::{execute, registry, roles, spi};
+use super::{execute, execute_once, registry, roles, spi};
+use crate::kept;
 use crate::postgres::{quote_identifier, toplevel, transaction};
 
 const PREFIX: &str = "stonescriptdb_template_";
@@ -92,17 +93,17 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
         )?;
         let Some(database) = stored_name(key)? else { return Err(Failure::internal("a template is gone")) };
         let database = quote_identifier(&database);
-        execute(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"), &[])
+        execute_once(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"), &[])
     })
 }
 
 /// The template that a bundle has. It may have been another bundle's before.
 fn stored_name(key: &TemplateKey) -> Result<Option<String>, Failure> {
-    Spi::get_one_with_args::<String>(
+    kept::one::<String>(
         "SELECT (SELECT database::text FROM stonescriptdb.template WHERE platform = $1 AND sha256 = $2)",
         &[key.platform.as_str().into(), key.sha256.as_str().into()],
     )
-    .map_err(|error| spi(error).into())
+    .map_err(Failure::from)
 }
 
 /// Makes the template of one bundle that of another, open to be changed. Until it is sealed again neither has one.
@@ -126,7 +127,7 @@ pub(super) fn reuse(from: &TemplateKey, to: &TemplateKey) -> Result<Option<Strin
         if stored_name(to)?.as_deref() != Some(database.as_str()) {
             return Ok(None);
         }
-        execute(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quote_identifier(&database)), &[])?;
+        execute_once(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quote_identifier(&database)), &[])?;
         Ok::<_, Failure>(Some(database))
     })
 }
@@ -169,7 +170,7 @@ fn drop_database(database: &str) -> Result<(), Failure> {
         )
         .map_err(spi)?;
         if is_template == Some(true) {
-            execute(&format!("ALTER DATABASE {} WITH IS_TEMPLATE false", quote_identifier(database)), &[])?;
+            execute_once(&format!("ALTER DATABASE {} WITH IS_TEMPLATE false", quote_identifier(database)), &[])?;
         }
         Ok::<_, Failure>(())
     })?;
@@ -235,9 +236,8 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
     Ok(dropped)
 }
 
-fn keys(query: &str, argument: &str) -> Result<Vec<TemplateKey>, Failure> {
-    Spi::connect(|client| {
-        let rows = client.select(query, None, &[argument.into()]).map_err(spi)?;
+fn keys(query: &'static str, argument: &str) -> Result<Vec<TemplateKey>, Failure> {
+    kept::select(query, &[argument.into()], |rows| {
         rows.map(|row| {
             Ok(TemplateKey {
                 platform: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),

@@ -1,14 +1,13 @@
 //! The connected database's catalog as a model, and the stamp by which a change of it is noticed cheaply.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use pgrx::Spi;
-use pgrx::spi::OwnedPreparedStatement;
 use stonescriptdb_protocol::Failure;
 use stonescriptdb_schema::{Body, CATALOG_SETTINGS, Key, Model, Routine, STAMP_SQL, catalog_queries};
 
 use super::spi;
+use crate::kept;
 use crate::postgres::session::with_settings_restored;
 use crate::postgres::{PgError, catch, lexer};
 
@@ -31,7 +30,7 @@ pub(super) fn under_catalog_settings<T>(f: impl FnOnce() -> Result<T, Failure>) 
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn read() -> Result<Model, Failure> {
-    let queries = || catalog_queries().iter().map(|query| kept_query(query)).collect::<Result<Vec<String>, Failure>>();
+    let queries = || catalog_queries().iter().map(|query| text(query)).collect::<Result<Vec<String>, Failure>>();
     // Where it fails (for a lock, mostly), nobody is helped by the text of these queries. The caller aborts the transaction.
     let answers = catch(|| under_catalog_settings(queries)).map_err(|error| PgError { context: None, ..error })??;
     Model::from_catalog(&answers).map_err(|error| Failure::internal(error.to_string()))
@@ -42,7 +41,7 @@ pub(super) fn read() -> Result<Model, Failure> {
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn stamp() -> Result<Stamp, Failure> {
-    kept_query(STAMP_SQL).map(Stamp)
+    text(STAMP_SQL).map(Stamp)
 }
 
 /// What changes with every change of the catalog: a line for each part of it, with the number of its rows and the sum of their hashes.
@@ -76,24 +75,9 @@ fn counted(part: &str) -> Option<(u64, i128)> {
     Some((count.parse().ok()?, sum.parse().ok()?))
 }
 
-thread_local! {
-    /// Plans of the queries above, by text. Planning them takes longer than running them on a small database.
-    static KEPT: RefCell<HashMap<&'static str, OwnedPreparedStatement>> = RefCell::new(HashMap::new());
-}
-
-/// The one text that a query gives.
-fn kept_query(query: &'static str) -> Result<String, Failure> {
-    Spi::connect(|client| {
-        // Taken out meanwhile: an ERROR on the way drops it, and the next time it is prepared anew.
-        let known = KEPT.with(|kept| kept.try_borrow_mut().ok()?.remove(query));
-        let statement = match known {
-            Some(statement) => statement,
-            None => client.prepare(query, &[]).map_err(spi)?.keep(),
-        };
-        let text = client.select(&statement, Some(1), &[]).map_err(spi)?.first().get_one::<String>().map_err(spi)?;
-        KEPT.with(|kept| kept.try_borrow_mut().ok().and_then(|mut kept| kept.insert(query, statement)));
-        Ok(text.unwrap_or_default())
-    })
+/// The one text that a query gives. Planning these queries takes longer than running them on a small database.
+fn text(query: &'static str) -> Result<String, Failure> {
+    Ok(kept::one::<String>(query, &[])?.unwrap_or_default())
 }
 
 /// `present` with every routine that differs from the wanted one in white space, comments, the case of keywords or line ends only taken

@@ -46,6 +46,7 @@ use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCod
 use stonescriptdb_schema::{Class, Deviation, Difference, Key, Kind, Model, ObjectName, differences};
 
 use crate::error::from_postgres;
+use crate::kept;
 use crate::postgres::{self, PgError, Script, ScriptError, Statement, catch, quote_identifier, session, transaction};
 use crate::settings;
 use bodies::Bodies;
@@ -87,10 +88,16 @@ fn done(mut report: DeployReport) -> DeployAnswer {
 
 /// What every transaction of a deployment starts with: its limits, and the lock that keeps others out of this database.
 fn prepare_session() -> Result<(), Failure> {
-    Spi::run(&format!("SET LOCAL lock_timeout = {}", settings::deploy_lock_timeout_ms())).map_err(spi)?;
     // Bodies are checked by the validators at the end, when all that they name is there.
-    Spi::run("SET LOCAL check_function_bodies = off").map_err(spi)?;
-    Spi::run("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('stonescriptdb deployment'))").map_err(spi)
+    kept::one::<String>(
+        "SELECT pg_catalog.set_config('check_function_bodies', 'off', true) || pg_catalog.set_config('lock_timeout', $1, true)",
+        &[settings::deploy_lock_timeout_ms().to_string().into()],
+    )?;
+    kept::select(
+        "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('stonescriptdb deployment'))",
+        &[],
+        |_| Ok(()),
+    )
 }
 
 /// Milliseconds that a statement waits for a lock, and that it may take.

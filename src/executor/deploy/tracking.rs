@@ -10,6 +10,7 @@ use stonescriptdb_schema::{Key, Kind};
 use super::catalog::{self, Stamp};
 use super::proof::{Migration, Proof, Tracked};
 use super::spi;
+use crate::kept;
 use crate::postgres::quote_identifier;
 
 /// The standalone gateway's tables as it makes them; our columns are added to them, so that a database that it made is taken as it is.
@@ -66,28 +67,41 @@ pub(super) struct State {
     pub(super) is_pending: bool,
 }
 
+/// A database that an earlier build deployed has no such column.
+macro_rules! has_fingerprint {
+    () => {
+        "EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'fingerprint'
+                 AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_state'))"
+    };
+}
+
+macro_rules! recorded {
+    ($fingerprint:literal) => {
+        concat!(
+            "SELECT bundle_sha256, stamp, EXISTS (SELECT FROM public._stonescriptdb_pending), ",
+            $fingerprint,
+            " FROM public._stonescriptdb_state"
+        )
+    };
+}
+
 /// The recorded state; none in a database that has none yet.
 pub(super) fn state() -> Result<Option<State>, Failure> {
-    let there = Spi::get_two::<bool, bool>(&format!(
-        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL, {HAS_FINGERPRINT}"
-    ));
-    let fingerprint = match there.map_err(spi)? {
-        (Some(true), Some(true)) => "fingerprint",
-        (Some(true), _) => "NULL::text",
-        _ => return Ok(None),
+    let there = kept::one::<bool>(
+        concat!(
+            "SELECT ",
+            has_fingerprint!(),
+            " WHERE pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL"
+        ),
+        &[],
+    );
+    let query = match there? {
+        Some(true) => recorded!("fingerprint"),
+        Some(false) => recorded!("NULL::text"),
+        None => return Ok(None),
     };
-    Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                &format!(
-                    "SELECT bundle_sha256, stamp, EXISTS (SELECT FROM public._stonescriptdb_pending), {fingerprint}
-                     FROM public._stonescriptdb_state"
-                ),
-                Some(1),
-                &[],
-            )
-            .map_err(spi)?;
-        let Some(row) = rows.next() else { return Ok(None) };
+    kept::select(query, &[], |mut rows| {
+        let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
         Ok(Some(State {
             bundle_sha256: row.get::<String>(1).map_err(spi)?.unwrap_or_default(),
             stamp: row.get::<String>(2).map_err(spi)?.unwrap_or_default(),
@@ -97,20 +111,21 @@ pub(super) fn state() -> Result<Option<State>, Failure> {
     })
 }
 
-/// A database that an earlier build deployed has no such column.
-const HAS_FINGERPRINT: &str = "EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'fingerprint'
-    AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_state'))";
-
 /// Makes the tables if they are not there.
 pub(super) fn open(call_role: &str) -> Result<(), Failure> {
-    let there = Spi::get_one::<bool>(&format!(
-        "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL AND {HAS_FINGERPRINT}
+    let there = kept::one::<bool>(
+        concat!(
+            "SELECT pg_catalog.to_regclass('public._stonescriptdb_pending') IS NOT NULL AND ",
+            has_fingerprint!(),
+            "
                 AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'deployment_id'
                             AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_changelog'))
                 AND EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attname = 'argument_types'
                             AND attrelid = pg_catalog.to_regclass('public._stonescriptdb_gateway_functions'))"
-    ));
-    if there.map_err(spi)? == Some(true) { Ok(()) } else { make(call_role) }
+        ),
+        &[],
+    );
+    if there? == Some(true) { Ok(()) } else { make(call_role) }
 }
 
 /// Before anything else is created: what the owner role creates from now on in this database, the call role may use.
