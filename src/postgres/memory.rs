@@ -1,6 +1,15 @@
-//! Memory that outlives transactions.
+//! Memory that outlives transactions, and memory that is given back.
 
 use pgrx::pg_sys;
+
+/// Gives the pages of freed memory back to the kernel: by itself malloc returns only what is free at the end of a heap.
+pub(crate) fn give_back_freed() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes malloc's own locks, and touches nothing that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
 
 /// A memory context below TopMemoryContext, deleted with this value: for parse trees that several transactions use.
 pub(crate) struct LastingMemory(pg_sys::MemoryContext);

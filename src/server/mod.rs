@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::postgres::give_back_freed;
 use crate::postgres::wait::{Waiter, check_for_interrupts, reload_settings_if_asked, shutdown_asked};
 use crate::postgres::{seats, worker};
 use crate::settings::{self, Settings};
@@ -127,6 +128,7 @@ pub(crate) fn main() -> ! {
     let mut launcher = Launcher::default();
     let waiter = Waiter::new(pipe.as_raw_fd());
     let mut last_refresh = Instant::now();
+    let mut last_tidied = Instant::now();
     while !shutdown_asked() {
         waiter.wait(launcher.next_wake(TICK).as_millis() as i64);
         drain(&pipe);
@@ -143,6 +145,11 @@ pub(crate) fn main() -> ! {
         } else if last_refresh.elapsed() >= TICK {
             refresh_registry(&app);
             last_refresh = Instant::now();
+        }
+        if last_tidied.elapsed() >= TICK {
+            // Archives and proofs of deployments, and each reading of the registry, leave pages behind that would stay the process's own.
+            give_back_freed();
+            last_tidied = Instant::now();
         }
     }
     app.stopping.send_replace(true);
