@@ -14,9 +14,10 @@ SELECT '[' || coalesce(pg_catalog.string_agg(pg_catalog.concat(
         THEN 'i' ELSE d.deptype END,
     '"]'), ','), '') || ']'
 FROM pg_catalog.pg_depend d
-LEFT JOIN member m ON m.classid = d.classid AND m.objid = d.objid
-LEFT JOIN pg_catalog.pg_constraint k
-    ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.oid = d.objid AND k.conparentid <> 0
-WHERE (m.objid IS NULL AND k.oid IS NULL AND d.objid >= 16384 AND NOT (
-        d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.deptype = 'i'))
+-- NOT IN is hashed whatever the planner expects: joined, each row had all constraints read.
+WHERE (d.objid >= 16384
+       AND NOT (d.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass AND d.deptype = 'i')
+       AND NOT (d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+                AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint k WHERE k.conparentid <> 0))
+       AND (d.classid, d.objid) NOT IN (SELECT m.classid, m.objid FROM member m))
    OR (d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass)
