@@ -28,7 +28,7 @@ pub(crate) use error::{PgError, catch};
 pub(crate) use json_out::{Rows, require_utf8};
 pub(crate) use memory::{LastingMemory, give_back_freed};
 pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
-pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape};
+pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape, type_name};
 pub(crate) use procedure::TopLevelCall;
 pub(crate) use sql_function::{Arguments, Returned};
 pub(crate) use transaction::{commits, read_only_transaction, subtransaction, transaction};

@@ -138,6 +138,8 @@ pub(crate) struct Input {
     shape: Shape,
     /// For arrays and composites: PostgreSQL's own conversion from JSON.
     from_json: Option<Plan>,
+    /// For arrays whose elements are JSON or, by a domain, arrays again: how each of them is made.
+    element: Option<Box<Input>>,
 }
 
 /// What JSON a type takes by itself.
@@ -152,6 +154,8 @@ pub(crate) enum Shape {
     Json,
     Array,
     Composite,
+    /// What no value is of: `record`, `anyenum`.
+    Pseudo,
     Other,
 }
 
@@ -171,11 +175,24 @@ pub(crate) fn shape(type_oid: pg_sys::Oid) -> Result<Shape, PgError> {
             pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID => Shape::OtherNumber,
             pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::NAMEOID => Shape::Text,
             pg_sys::JSONOID | pg_sys::JSONBOID => Shape::Json,
+            _ if pg_sys::get_typtype(base) as u8 == pg_sys::TYPTYPE_PSEUDO => Shape::Pseudo,
             _ if pg_sys::get_element_type(base) != pg_sys::InvalidOid => Shape::Array,
             _ if pg_sys::type_is_rowtype(base) => Shape::Composite,
             _ => Shape::Other,
         }
     })
+}
+
+/// A type as SQL, quoted and with its schema where it needs one.
+///
+/// # Errors
+/// An OID that is no type any more.
+pub(crate) fn type_name(type_oid: pg_sys::Oid) -> Result<String, PgError> {
+    // "Without a length" must be said: `character` and `bit` are of length 1.
+    let how = (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY) as u16;
+    // SAFETY: a catalog look-up inside a transaction, which pallocs a string.
+    let name = catch(|| unsafe { super::error::text(pg_sys::format_type_extended(type_oid, -1, how)) })?;
+    Ok(name.unwrap_or_default())
 }
 
 impl Input {
@@ -194,15 +211,62 @@ impl Input {
         })?;
         let from_json = match shape {
             Shape::Array | Shape::Composite => {
-                // SAFETY: format_type_be_qualified gives the type as SQL, quoted.
-                let name = catch(|| unsafe { super::error::text(pg_sys::format_type_be_qualified(type_oid)) })?
-                    .unwrap_or_default();
+                let name = type_name(type_oid)?;
                 let sql = format!("SELECT x.v FROM pg_catalog.json_to_record($1) AS x(v {name})");
                 Some(Plan::prepare(&sql, &[pg_sys::JSONOID])?)
             }
             _ => None,
         };
-        Ok(Input { type_oid, function, io_parameter, shape, from_json })
+        let element = match shape {
+            Shape::Array => {
+                // SAFETY: a catalog look-up. Of a domain it is none: its constraints would have to be checked.
+                match catch(|| unsafe { pg_sys::get_element_type(type_oid) })? {
+                    pg_sys::InvalidOid => None,
+                    element if matches!(self::shape(element)?, Shape::Json | Shape::Array) => {
+                        Some(Box::new(Input::new(element)?))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        Ok(Input { type_oid, function, io_parameter, shape, from_json, element })
+    }
+
+    /// How each element of an array is made, if the array is not to be made by [`Input::value_of_structure`].
+    pub(crate) fn element(&mut self) -> Option<&mut Input> {
+        self.element.as_deref_mut()
+    }
+
+    /// The array of these, if [`Input::element`] is there.
+    ///
+    /// # Errors
+    /// PostgreSQL's own: over 1 GB.
+    pub(crate) fn array_of(&self, values: &[Value]) -> Result<Value, PgError> {
+        let Some(element) = &self.element else { return Ok(Value::NULL) };
+        let mut datums: Vec<_> = values.iter().map(|value| value.0.unwrap_or(pg_sys::Datum::null())).collect();
+        let mut nulls: Vec<bool> = values.iter().map(|value| value.0.is_none()).collect();
+        // SAFETY: one dimension of as many values as both lists have; the array is a palloc'd copy of all.
+        catch(|| unsafe {
+            let (mut length, mut by_value, mut alignment) = (0, false, 0);
+            pg_sys::get_typlenbyvalalign(element.type_oid, &mut length, &mut by_value, &mut alignment);
+            let array = if values.is_empty() {
+                pg_sys::construct_empty_array(element.type_oid)
+            } else {
+                pg_sys::construct_md_array(
+                    datums.as_mut_ptr(),
+                    nulls.as_mut_ptr(),
+                    1,
+                    [values.len() as i32].as_mut_ptr(),
+                    [1].as_mut_ptr(),
+                    element.type_oid,
+                    i32::from(length),
+                    by_value,
+                    alignment,
+                )
+            };
+            Value(Some(pg_sys::Datum::from(array)))
+        })
     }
 
     pub(crate) fn shape(&self) -> Shape {

@@ -29,6 +29,8 @@ pub(super) struct Function {
     pub(super) is_volatile: bool,
     /// Its own statement_timeout in milliseconds, if it was given one by SET; 0 is no limit.
     pub(super) timeout_ms: Option<u32>,
+    /// Why no answer can be made of what it returns.
+    pub(super) unanswerable: Option<Unanswerable>,
     /// As a person writes it, for messages.
     pub(super) signature: String,
 }
@@ -38,6 +40,15 @@ pub(super) struct Parameter {
     pub(super) name: Option<String>,
     pub(super) type_oid: pg_sys::Oid,
     pub(super) is_input: bool,
+}
+
+/// A result that no answer can be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswerable {
+    /// A cursor: its rows can be had only within the transaction of the call.
+    Cursor,
+    /// `record`, without columns: SQL asks the caller for them.
+    Record,
 }
 
 impl Function {
@@ -134,6 +145,7 @@ fn no_name(name: &str) -> Failure {
 }
 
 fn function_of(row: Row) -> Function {
+    let unanswerable = unanswerable(&row);
     let Row { types, all_types, modes, names, .. } = row;
     let types = all_types.unwrap_or(types);
     let names = names.unwrap_or_default();
@@ -160,6 +172,23 @@ fn function_of(row: Row) -> Function {
         variadic: (row.variadic != 0).then(|| pg_sys::Oid::from(row.variadic)),
         is_volatile: row.volatility == "v" || row.kind == "p",
         timeout_ms: row.timeout.as_deref().and_then(session::milliseconds_of),
+        unanswerable,
         signature: row.signature,
     }
+}
+
+fn unanswerable(row: &Row) -> Option<Unanswerable> {
+    let modes = row.modes.iter().flatten();
+    let outputs: Vec<u32> = row
+        .all_types
+        .iter()
+        .flatten()
+        .zip(modes)
+        .filter_map(|(type_oid, mode)| matches!(mode.as_str(), "o" | "b" | "t").then_some(*type_oid))
+        .collect();
+    if row.returns.trim_end_matches("[]") == "refcursor" || outputs.contains(&pg_sys::REFCURSOROID.to_u32()) {
+        return Some(Unanswerable::Cursor);
+    }
+    // A procedure's result is always a record, of its OUT parameters.
+    (row.kind == "f" && row.returns == "record" && outputs.len() < 2).then_some(Unanswerable::Record)
 }

@@ -3,6 +3,7 @@
 pub(super) mod attempts;
 mod catalog;
 mod parameters;
+mod polymorphic;
 mod resolve;
 
 use std::collections::HashMap;
@@ -147,7 +148,8 @@ impl Caller {
         let key = chosen.key();
         if !self.prepared.contains_key(&key) {
             let prepared = Prepared {
-                plan: Plan::prepare(&chosen.sql(), chosen.types())?,
+                plan: Plan::prepare(&chosen.sql()?, chosen.types())
+                    .map_err(|error| resolve::not_prepared(name, functions, error))?,
                 inputs: chosen.types().iter().map(|type_oid| Input::new(*type_oid)).collect::<Result<_, _>>()?,
             };
             self.prepared.insert(key.clone(), prepared);

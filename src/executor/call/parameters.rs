@@ -37,7 +37,7 @@ pub(super) enum Kind {
 }
 
 impl<'a> Json<'a> {
-    fn new(raw: &'a RawValue) -> Json<'a> {
+    pub(super) fn new(raw: &'a RawValue) -> Json<'a> {
         let text = raw.get();
         let kind = match text.as_bytes().first() {
             Some(b'n') => Kind::Null,
@@ -132,10 +132,37 @@ pub(super) fn convert(input: &mut Input, json: &Json) -> Result<Value, Failure> 
             input.value_of_text(&whole_number(json.text).unwrap_or(json.text.into()))
         }
         (Kind::String, _) => input.value_of_text(&decode(json.text)?),
+        (Kind::Array, Shape::Array) if input.element().is_some() => return list(input, json.text),
         (Kind::Array | Kind::Object, Shape::Array | Shape::Composite) => input.value_of_structure(json.text),
         _ => input.value_of_text(json.text),
     };
-    value.map_err(Failure::from)
+    value.map_err(|error| match error.sqlstate.as_str() {
+        // PostgreSQL's JSON parser uses its stack.
+        "54001" => Failure {
+            sqlstate: Some(error.sqlstate),
+            ..Failure::new(ErrorCode::InvalidRequest, "a value of the parameters is nested too deeply")
+        },
+        _ => error.into(),
+    })
+}
+
+/// An array whose elements may be lists themselves, of JSON for one: PostgreSQL would take these for further dimensions.
+fn list(input: &mut Input, json: &str) -> Result<Value, Failure> {
+    let elements: Vec<&RawValue> = serde_json::from_str(json)
+        .map_err(|error| PgError::new("22P02", format!("a list of the parameters does not read: {error}")))?;
+    let mut values = Vec::with_capacity(elements.len());
+    if let Some(element) = input.element() {
+        for raw in elements {
+            let json = Json::new(raw);
+            values.push(match (json.kind, element.shape()) {
+                (Kind::Null, _) => null(element)?,
+                // Only a parameter itself is JSON in a text; within JSON a text is a text.
+                (_, Shape::Json) => element.value_of_text(json.text)?,
+                _ => convert(element, &json)?,
+            });
+        }
+    }
+    Ok(input.array_of(&values)?)
 }
 
 /// NULL, if the type takes it: a domain may not.

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use pgrx::pg_sys;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
-use super::catalog::{Function, Parameter};
+use super::catalog::{Function, Parameter, Unanswerable};
 use super::parameters::{Json, Kind, Parameters};
-use crate::postgres::{self, Shape as TypeShape, quote_identifier};
+use super::polymorphic;
+use crate::postgres::{self, PgError, Shape as TypeShape, quote_identifier};
 
 /// How the arguments are written: part of what a plan is prepared for.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -61,11 +62,24 @@ pub(super) fn choose<'f, 'j>(
     }
     fitting.sort_by_key(|chosen| std::cmp::Reverse(chosen.fit));
     let mut fitting = fitting.into_iter();
-    match (fitting.next(), fitting.next()) {
+    let best = match (fitting.next(), fitting.next()) {
         (Some(best), None) => Ok(best),
         (Some(best), Some(second)) if best.fit > second.fit => Ok(best),
         (Some(_), Some(_)) => Err(not_found(format!("the call of \"{name}\" fits more than one function"), &deployed)),
         (None, _) => Err(not_found(format!("no function \"{name}\" takes these parameters"), &deployed)),
+    }?;
+    match best.function.unanswerable {
+        None => Ok(best),
+        Some(Unanswerable::Cursor) => Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            format!("the function \"{name}\" gives a cursor, which ends with its call"),
+        )
+        .hint("Give the rows themselves: RETURNS TABLE (...) or RETURNS SETOF.")),
+        Some(Unanswerable::Record) => Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            format!("the function \"{name}\" returns record and does not say which columns that has"),
+        )
+        .hint("Declare them: RETURNS TABLE (...), OUT parameters, or a composite type.")),
     }
 }
 
@@ -73,9 +87,31 @@ pub(super) fn unknown(name: &str) -> Failure {
     Failure::new(ErrorCode::FunctionNotFound, format!("there is no function \"{name}\""))
 }
 
+/// The error of preparing a call that was chosen. PostgreSQL's rules for overloads and polymorphic types are finer than [`choose`]; what it
+/// does not find, or finds twice, is not found.
+pub(super) fn not_prepared(name: &str, functions: &[Function], error: PgError) -> Failure {
+    if !matches!(error.sqlstate.as_str(), "42883" | "42725") {
+        return error.into();
+    }
+    let deployed: Vec<&Function> = functions.iter().filter(|function| function.deployed).collect();
+    let failure = not_found(format!("the call of \"{name}\" does not name one function: {}", error.message), &deployed);
+    Failure { sqlstate: Some(error.sqlstate), ..failure }
+}
+
 fn not_found(message: String, candidates: &[&Function]) -> Failure {
     let signatures: Vec<&str> = candidates.iter().map(|function| function.signature.as_str()).collect();
-    Failure::new(ErrorCode::FunctionNotFound, message).detail(format!("Candidates: {}", signatures.join("; ")))
+    let failure =
+        Failure::new(ErrorCode::FunctionNotFound, message).detail(format!("Candidates: {}", signatures.join("; ")));
+    let is_pseudo = |parameter: &Parameter| {
+        let mut types = [parameter.type_oid];
+        polymorphic::resolve(&mut types, &[]);
+        types.into_iter().any(|type_oid| postgres::shape(type_oid).is_ok_and(|shape| shape == TypeShape::Pseudo))
+    };
+    if candidates.iter().any(|function| function.inputs().any(is_pseudo)) {
+        failure.hint("JSON does not tell the type that a parameter of a pseudo-type such as record or anyenum takes.")
+    } else {
+        failure
+    }
 }
 
 /// A function's argument list for these parameters, if it takes them at all. Whether the values themselves fit their types is for the
@@ -105,8 +141,8 @@ fn positional<'f, 'j>(function: &'f Function, values: &[Json<'j>]) -> Result<Opt
             types.truncate(fixed);
         }
     }
-    let needed = (inputs.len() - usize::from(function.variadic.is_some() && values.len() < inputs.len()))
-        .saturating_sub(function.defaults);
+    // As PostgreSQL: a VARIADIC parameter takes at least one value if it has no default.
+    let needed = inputs.len().saturating_sub(function.defaults);
     if values.len() > types.len() || values.len() < needed {
         return Ok(None);
     }
@@ -120,6 +156,15 @@ fn named<'f, 'j>(function: &'f Function, values: &[(String, Json<'j>)]) -> Resul
     let sent = |parameter: &Parameter| values.iter().any(|(name, _)| Some(name) == parameter.name.as_ref());
     if inputs.iter().take(optional_from).any(|parameter| !sent(parameter)) {
         return Ok(None);
+    }
+    if function.variadic.is_some() && inputs.last().is_some_and(|last| !sent(last)) {
+        // PostgreSQL takes names only if that of the VARIADIC parameter is among them. Without names it can be left out.
+        let first = inputs.iter().take(values.len());
+        let in_order = first.map(|input| values.iter().find(|(name, _)| Some(name) == input.name.as_ref()));
+        let Some(arguments) = in_order.map(|found| found.map(|(_, value)| *value)).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
+        return positional(function, &arguments);
     }
     let mut types = Vec::with_capacity(values.len());
     for (name, _) in values {
@@ -135,15 +180,19 @@ fn named<'f, 'j>(function: &'f Function, values: &[(String, Json<'j>)]) -> Resul
 fn chosen<'f, 'j>(
     function: &'f Function,
     shape: Shape,
-    types: Vec<pg_sys::Oid>,
+    mut types: Vec<pg_sys::Oid>,
     arguments: Vec<Json<'j>>,
 ) -> Result<Option<Chosen<'f, 'j>>, Failure> {
-    let mut resolved = Vec::with_capacity(types.len());
+    let declared = types.clone();
+    polymorphic::resolve(&mut types, &arguments);
     let mut fit = 0;
-    for (type_oid, argument) in types.into_iter().zip(&arguments) {
-        let type_oid = concrete(type_oid, argument);
-        fit += affinity(argument.kind, type_oid, postgres::shape(type_oid)?);
-        resolved.push(type_oid);
+    for ((type_oid, declared), argument) in types.iter().zip(&declared).zip(&arguments) {
+        fit += match postgres::shape(*type_oid)? {
+            TypeShape::Pseudo => return Ok(None),
+            shape if type_oid == declared => affinity(argument.kind, *type_oid, shape),
+            // A type that was made to fit is less than one that fits by itself.
+            shape => affinity(argument.kind, *type_oid, shape).saturating_sub(2),
+        }
     }
     // As PostgreSQL: fewer defaults, and no VARIADIC expansion, are better among equals.
     let inputs = function.inputs().count();
@@ -151,38 +200,7 @@ fn chosen<'f, 'j>(
     if function.variadic.is_some() && shape == Shape::Positional(arguments.len()) {
         fit -= 1;
     }
-    Ok(Some(Chosen { function, shape, types: resolved, arguments, fit }))
-}
-
-/// A type that a polymorphic parameter takes for a value; other types are what they are.
-fn concrete(type_oid: pg_sys::Oid, value: &Json) -> pg_sys::Oid {
-    let scalar = match value.kind {
-        Kind::Integer(number) if i32::try_from(number).is_ok() => (pg_sys::INT4OID, pg_sys::INT4ARRAYOID),
-        Kind::Integer(_) => (pg_sys::INT8OID, pg_sys::INT8ARRAYOID),
-        Kind::Number => (pg_sys::NUMERICOID, pg_sys::TEXTARRAYOID),
-        Kind::Boolean => (pg_sys::BOOLOID, pg_sys::TEXTARRAYOID),
-        Kind::Object => (pg_sys::JSONBOID, pg_sys::TEXTARRAYOID),
-        Kind::Array => (pg_sys::JSONBOID, array_type(value.text)),
-        Kind::Null | Kind::String => (pg_sys::TEXTOID, pg_sys::TEXTARRAYOID),
-    };
-    match type_oid {
-        pg_sys::ANYELEMENTOID
-        | pg_sys::ANYNONARRAYOID
-        | pg_sys::ANYCOMPATIBLEOID
-        | pg_sys::ANYCOMPATIBLENONARRAYOID => scalar.0,
-        pg_sys::ANYARRAYOID | pg_sys::ANYCOMPATIBLEARRAYOID => scalar.1,
-        other => other,
-    }
-}
-
-/// The SQL array that an untyped JSON array is: of integers if it begins with one, else of text.
-fn array_type(json: &str) -> pg_sys::Oid {
-    let first = json.trim_start_matches('[').trim_start();
-    if first.starts_with(|c: char| c.is_ascii_digit() || c == '-') && !json.contains('.') {
-        pg_sys::INT8ARRAYOID
-    } else {
-        pg_sys::TEXTARRAYOID
-    }
+    Ok(Some(Chosen { function, shape, types, arguments, fit }))
 }
 
 /// How well a kind of JSON fits a type, from 0 (only its input function may know) to 10 (just what it is).
@@ -227,17 +245,20 @@ impl Chosen<'_, '_> {
     }
 
     /// The statement. Every name in it comes from the catalog and is quoted by PostgreSQL; every value is a parameter.
-    pub(super) fn sql(&self) -> String {
+    ///
+    /// # Errors
+    /// PostgreSQL's own: a type that is gone.
+    pub(super) fn sql(&self) -> Result<String, Failure> {
         let name = format!("{}.{}", quote_identifier(&self.function.schema), quote_identifier(&self.function.name));
-        let arguments = self.argument_list().join(", ");
-        if self.function.is_procedure {
+        let arguments = self.argument_list()?.join(", ");
+        Ok(if self.function.is_procedure {
             format!("CALL {name}({arguments})")
         } else {
             format!("SELECT * FROM {name}({arguments})")
-        }
+        })
     }
 
-    fn argument_list(&self) -> Vec<String> {
+    fn argument_list(&self) -> Result<Vec<String>, Failure> {
         let place = |index: usize| format!("${}", index + 1);
         match &self.shape {
             Shape::Named(names) => {
@@ -249,15 +270,16 @@ impl Chosen<'_, '_> {
                     };
                     names.iter().enumerate().map(written).partition(|argument| !argument.starts_with("VARIADIC "))
                 };
+                if self.function.is_procedure {
+                    for parameter in self.function.parameters.iter().filter(|parameter| !parameter.is_input) {
+                        if let Some(name) = &parameter.name {
+                            list.push(format!("{} => {}", quote_identifier(name), typed_null(parameter)?));
+                        }
+                    }
+                }
                 // PostgreSQL wants the marked one last.
                 list.extend(last);
-                if self.function.is_procedure {
-                    let out = self.function.parameters.iter().filter(|parameter| !parameter.is_input);
-                    list.extend(
-                        out.filter_map(|p| p.name.as_ref()).map(|name| format!("{} => NULL", quote_identifier(name))),
-                    );
-                }
-                list
+                Ok(list)
             }
             Shape::Positional(count) | Shape::VariadicArray(count) => {
                 let mut list: Vec<String> = (0..*count).map(place).collect();
@@ -270,12 +292,20 @@ impl Chosen<'_, '_> {
                 if self.function.is_procedure {
                     for (index, parameter) in self.function.parameters.iter().enumerate() {
                         if !parameter.is_input && index <= list.len() {
-                            list.insert(index, "NULL".to_owned());
+                            list.insert(index, typed_null(parameter)?);
                         }
                     }
                 }
-                list
+                Ok(list)
             }
         }
     }
+}
+
+/// What stands in a CALL for an OUT parameter. A bare NULL would fit the procedures of that name that take text, and rather those.
+fn typed_null(parameter: &Parameter) -> Result<String, Failure> {
+    if postgres::shape(parameter.type_oid)? == TypeShape::Pseudo {
+        return Ok("NULL".to_owned());
+    }
+    Ok(format!("NULL::{}", postgres::type_name(parameter.type_oid)?))
 }

@@ -1,0 +1,235 @@
+//! Values of every type, as SQL literals without their quotes. A type of the server that is neither here nor in [`NO_INPUT`] fails the
+//! test that reads this, so that none is forgotten.
+
+/// What the types of [`SAMPLES`] that the server does not bring are made of.
+pub const OWN_TYPES: &str = "
+CREATE TYPE mood AS ENUM ('sad', 'so so', 'it''s', 'a,b', '\"x\"', '');
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE DOMAIN digits AS numeric(30,10);
+CREATE DOMAIN few AS int[] CHECK (cardinality(VALUE) < 4);
+CREATE DOMAIN note AS jsonb;
+CREATE DOMAIN far AS positive;
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN good_pair AS pair CHECK ((VALUE).a IS DISTINCT FROM 0);
+CREATE TYPE nest AS (p pair, many pair[], n numeric, j json, jb jsonb, t timestamptz, f float8, \"Odd, name\" mood, d few);
+CREATE TYPE hollow AS ();
+CREATE TYPE float8span AS RANGE (subtype = float8, multirange_type_name = float8spans);
+";
+
+/// A type's name as `format_type` gives it, and values.
+pub const SAMPLES: &[(&str, &[&str])] = &[
+    ("boolean", &["t", "f"]),
+    ("smallint", &["-32768", "0", "32767"]),
+    ("integer", &["-2147483648", "0", "2147483647"]),
+    ("bigint", &["-9223372036854775808", "9007199254740993", "9223372036854775807"]),
+    (
+        "numeric",
+        &[
+            "0",
+            "-0.0",
+            "1.50",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "12345678901234567890.123456789012345678901",
+            "1e400",
+            "1e-400",
+            "0.000000000000000000000000000000000000001",
+            "31415926535897932384626433832795028841971693993751058209749445923078164062862089986280348253421170679821480865132823066470938446095505822317253594081284811174502841027019385211055596446229489549303819644288109756659334461284756482337867831652712019091456485669.2346034861045432664821339360726024914127372458700660631558817488152092096282925409171536436789259036001133053054882046652138414695194151160943305727036575959195309218611738193261179310511854807446237996274956735188575272489122793818301194912983367336244065664308602139494639522473719070217986",
+        ],
+    ),
+    (
+        "real",
+        &["0", "-0", "1.5", "0.1", "16777217", "3.4028235e+38", "1.4e-45", "1e-38", "NaN", "Infinity", "-Infinity"],
+    ),
+    (
+        "double precision",
+        &[
+            "0",
+            "-0",
+            "0.1",
+            "0.30000000000000004",
+            "1e15",
+            "1e16",
+            "1.7976931348623157e+308",
+            "5e-324",
+            "2.2250738585072011e-308",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+        ],
+    ),
+    ("money", &["12.34", "-92233720368547758.08", "92233720368547758.07", "0"]),
+    ("oid", &["0", "4294967295"]),
+    ("xid", &["0", "4294967295"]),
+    ("xid8", &["18446744073709551615"]),
+    ("cid", &["7"]),
+    ("tid", &["(0,1)", "(4294967295,65535)"]),
+    ("pg_lsn", &["0/0", "FFFFFFFF/FFFFFFFF"]),
+    (
+        "text",
+        &[
+            "",
+            " a ",
+            "NULL",
+            "null",
+            "é ü 漢字 🙂",
+            "tab\tline\nreturn\r",
+            "\u{1}\u{1f}\u{7f}",
+            r#"a"b\c/d{e},(f)'"#,
+            "\u{2028}\u{feff}",
+        ],
+    ),
+    ("character varying", &["", "abc ", r#"\"#]),
+    ("bpchar", &["", "ab  ", "x"]),
+    ("name", &["pg_class", "Odd Name", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"]),
+    ("\"char\"", &["", "x", "\\200", "\\377", "é"]),
+    ("bytea", &["", r"\x00ff10", r"\\\000\377"]),
+    ("uuid", &["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "{00000000000000000000000000000000}"]),
+    (
+        "json",
+        &[
+            "{}",
+            "[]",
+            "17",
+            "1.10",
+            "1e400",
+            "true",
+            r#"{"b": 1,"a" : [ 2.0 , {"b":null} ], "b":2}"#,
+            r#"{"a":"\u0041\ud83d\ude42\/"}"#,
+        ],
+    ),
+    (
+        "jsonb",
+        &[
+            "{}",
+            "[]",
+            "17",
+            "1.10",
+            "1e40",
+            "false",
+            r#"{"b": 1,"a" : [ 2.0 , {"b":null} ], "b":2}"#,
+            r#"{"a":"\u0041\ud83d\ude42\/"}"#,
+        ],
+    ),
+    ("jsonpath", &["$.a[*] ? (@.b > 1)", "strict $", r#"$."x y""#]),
+    ("xml", &["<a b=\"c\">d &amp; e</a>", "text", ""]),
+    ("date", &["2024-02-29", "infinity", "-infinity", "4714-11-24 BC", "0001-01-01", "0044-03-15 BC", "5874897-12-31"]),
+    ("time without time zone", &["00:00", "23:59:59.999999", "24:00:00"]),
+    ("time with time zone", &["00:00+15:59:59", "23:59:59.999999-08", "24:00:00-15:59:59"]),
+    (
+        "timestamp without time zone",
+        &[
+            "2024-01-02 03:04:05.678",
+            "infinity",
+            "-infinity",
+            "4714-11-24 00:00:00 BC",
+            "294276-12-31 23:59:59.999999",
+            "0001-01-01 00:00:00.000001",
+        ],
+    ),
+    (
+        "timestamp with time zone",
+        &[
+            "2024-01-02 03:04:05.678+02",
+            "infinity",
+            "-infinity",
+            "4714-11-24 00:00:00+00 BC",
+            "294276-12-31 23:59:59.999999+00",
+            "1883-11-18 12:00:00 America/New_York",
+            "0044-03-15 12:00:00+00:19:32 BC",
+        ],
+    ),
+    (
+        "interval",
+        &[
+            "0",
+            "1 year 2 months 3 days 04:05:06.789",
+            "-1 days +02:00:00",
+            "178000000 years",
+            "-178000000 years",
+            "PT0.000001S",
+            "2562047788:00:54.775807",
+        ],
+    ),
+    ("\"bit\"", &["", "1", "10110"]),
+    ("bit varying", &["", "10110", "0"]),
+    ("inet", &["192.168.0.1/24", "10.0.0.1", "::1", "2001:db8::/32", "::ffff:1.2.3.4"]),
+    ("cidr", &["10.0.0.0/8", "2001:db8::/32"]),
+    ("macaddr", &["08:00:2b:01:02:03"]),
+    ("macaddr8", &["08:00:2b:01:02:03:04:05", "08:00:2b:01:02:03"]),
+    ("point", &["(1,2)", "(0.1,-1e300)", "(NaN,Infinity)"]),
+    ("line", &["{1,2,3}", "[(0,0),(1,1)]"]),
+    ("lseg", &["[(0,0),(1,1)]"]),
+    ("box", &["(0,0),(1,1)", "(3,4),(1,2)"]),
+    ("path", &["((0,0),(1,1))", "[(0,0),(1,1),(2,0)]"]),
+    ("polygon", &["((0,0),(1,1),(2,0))"]),
+    ("circle", &["<(1,2),3>"]),
+    ("tsvector", &["", "'a':1A,2 'b c':3", "cat dog"]),
+    ("tsquery", &["'a' & ( 'b' | !'c':*A )", "a <-> b"]),
+    ("txid_snapshot", &["10:20:10,14,15"]),
+    ("pg_snapshot", &["10:20:10,14,15"]),
+    ("int2vector", &["", "1 2 -3"]),
+    ("oidvector", &["", "1 4294967295"]),
+    ("aclitem", &["postgres=arwdDxt/postgres", "=r/postgres"]),
+    ("regclass", &["pg_class", "1259", "0", "-", "999999999"]),
+    ("regtype", &["integer", "timestamp with time zone", "pair", "-"]),
+    ("regproc", &["pg_backend_pid", "-"]),
+    ("regprocedure", &["abs(integer)", "0"]),
+    ("regoper", &["||/", "0"]),
+    ("regoperator", &["+(integer,integer)", "0"]),
+    ("regconfig", &["simple"]),
+    ("regdictionary", &["simple"]),
+    ("regnamespace", &["public", "-"]),
+    ("regrole", &["postgres", "-"]),
+    ("regcollation", &["\"C\"", "-"]),
+    ("int4range", &["empty", "[1,5)", "(,)", "[1,5]"]),
+    ("int8range", &["[9223372036854775806,9223372036854775807)"]),
+    ("numrange", &["[1.10,2.200]", "(-Infinity,NaN]"]),
+    ("tsrange", &["[2024-01-01,2024-02-01 00:00:00.5)", "[-infinity,infinity]"]),
+    ("tstzrange", &["[2024-01-01 00:00+05,2024-02-01 00:00+00)", "empty"]),
+    ("daterange", &["[2024-01-01,2024-01-31]", "(,2024-01-01)"]),
+    ("int4multirange", &["{}", "{[1,3),[5,7)}"]),
+    ("int8multirange", &["{[1,3)}"]),
+    ("nummultirange", &["{[1.10,2.20]}"]),
+    ("tsmultirange", &["{[2024-01-01,2024-02-01)}"]),
+    ("tstzmultirange", &["{[2024-01-01 00:00+05,2024-02-01 00:00+00)}"]),
+    ("datemultirange", &["{[2024-01-01,2024-02-01)}"]),
+    ("information_schema.cardinal_number", &["0", "7"]),
+    ("information_schema.character_data", &["abc"]),
+    ("information_schema.sql_identifier", &["abc"]),
+    ("information_schema.time_stamp", &["2024-01-02 03:04:05.67+00"]),
+    ("information_schema.yes_or_no", &["YES"]),
+    ("mood", &["sad", "so so", "it's", "a,b", "\"x\"", ""]),
+    ("positive", &["1", "2147483647"]),
+    ("far", &["1"]),
+    ("digits", &["12345678901234567890.0123456789"]),
+    ("few", &["{1,NULL,3}", "{}", "[0:1]={7,8}"]),
+    ("note", &[r#"{"a": 1.10}"#]),
+    ("pair", &["(1,x)", "(,)", r#"(7,"x, ""y"" \\ (z)")"#]),
+    ("good_pair", &["(1,x)"]),
+    (
+        "nest",
+        &[
+            "(,,,,,,,,)",
+            r#"("(1,""x"")","{""(1,a)"",NULL,""(,)""}",12345678901234567890.50,"{""b"": 1, ""a"":2.0,""b"":3}","{""b"": 1, ""a"":2.0}","2024-01-02 03:04:05+02",-0,"a,b","{1,2}")"#,
+        ],
+    ),
+    ("float8span", &["[-Infinity,1e-300)"]),
+    ("float8spans", &["{[-Infinity,1e-300),[1,2]}"]),
+];
+
+/// Types whose values nobody can write down: their input functions refuse all, and so must a call.
+pub const NO_INPUT: &[&str] = &[
+    "pg_node_tree",
+    "pg_ndistinct",
+    "pg_dependencies",
+    "pg_mcv_list",
+    "pg_brin_bloom_summary",
+    "pg_brin_minmax_multi_summary",
+    "gtsvector",
+    // A composite type without columns: there is one value, but a call gives no column to compare.
+    "hollow",
+    // Its values name a cursor, which ends with the call: see `refused`.
+    "refcursor",
+];
