@@ -351,6 +351,7 @@ pub(crate) mod invalidation {
 
     thread_local! {
         static GENERATION: Cell<u64> = const { Cell::new(0) };
+        static CHANGES: Cell<u64> = const { Cell::new(0) };
         static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -378,6 +379,7 @@ pub(crate) mod invalidation {
     }
 
     unsafe extern "C-unwind" fn bump_for_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+        CHANGES.set(CHANGES.get().wrapping_add(1));
         let watched = RELATIONS.with(|relations| {
             relations
                 .try_borrow()
@@ -392,7 +394,13 @@ pub(crate) mod invalidation {
         GENERATION.get()
     }
 
+    /// As [`generation`], and all relations count: what a body uses, nobody knows.
+    pub(crate) fn changes() -> u64 {
+        CHANGES.get()
+    }
+
     unsafe extern "C-unwind" fn bump(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+        CHANGES.set(CHANGES.get().wrapping_add(1));
         GENERATION.set(GENERATION.get().wrapping_add(1));
     }
 }

@@ -1,7 +1,7 @@
 //! What a caller could leave behind in a session, put back between two calls.
 //!
 //! The parts of `DISCARD ALL` (commands/discard.c), but for the plan cache: plans are this extension's own, kept on purpose, and
-//! invalidated by PostgreSQL when what they depend on changes.
+//! invalidated by PostgreSQL when what they depend on changes. And the seed of `random()`, which `DISCARD ALL` forgets.
 
 use std::cell::Cell;
 
@@ -13,6 +13,8 @@ use super::transaction::transaction;
 unsafe extern "C-unwind" {
     // commands/sequence.h, which pgrx does not bind.
     fn ResetSequenceCaches();
+    // utils/fmgrprotos.h; as the function pointer that DirectFunctionCall1Coll wants.
+    fn setseed(arguments: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     // utils/timeout.h, likewise.
     fn enable_timeout_after(id: i32, delay_ms: i32);
     fn disable_timeout(id: i32, keep_indicator: bool);
@@ -22,7 +24,8 @@ unsafe extern "C-unwind" {
 /// `STATEMENT_TIMEOUT` of utils/timeout.h's `TimeoutId`, the same in 15 to 18.
 const STATEMENT_TIMEOUT: i32 = 3;
 
-/// Resets settings, role, prepared statements, cursors, session-level advisory locks, temporary objects and sequence caches.
+/// Resets settings, role, prepared statements, cursors, session-level advisory locks, temporary objects, sequence caches and the seed of
+/// `random()`.
 ///
 /// # Errors
 /// PostgreSQL's own. The session is then in an unknown state, and the worker must end.
@@ -37,6 +40,10 @@ pub(crate) fn reset() -> Result<(), PgError> {
         pg_sys::DropAllPreparedStatements();
         pg_sys::LockReleaseAll(pg_sys::USER_LOCKMETHOD as _, true);
         ResetSequenceCaches();
+        // After setseed() the next caller's random() would be foreseeable. Whether somebody called it cannot be seen; the server's own
+        // generator, which nobody can set, gives a new seed for less than it would cost to find out.
+        let seed = pg_sys::pg_prng_double(&raw mut pg_sys::pg_global_prng_state) * 2.0 - 1.0;
+        pg_sys::DirectFunctionCall1Coll(Some(setseed), pg_sys::InvalidOid, pg_sys::Datum::from(seed.to_bits()));
     })?;
     let mut namespace = pg_sys::InvalidOid;
     let mut toast = pg_sys::InvalidOid;
@@ -140,6 +147,26 @@ pub(crate) fn with_settings_restored<T, E>(f: impl FnOnce() -> Result<T, E>) -> 
         pg_sys::AtEOXact_GUC(false, level);
         Ok(value)
     }
+}
+
+/// Runs `f` with the search_path that the session began with; only `f`.
+pub(crate) fn with_own_search_path<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    with_settings_restored(|| {
+        // SAFETY: both strings are guc.c's own or static, and copied; the nest level around this puts the setting back.
+        catch(|| unsafe {
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        })?;
+        f()
+    })
 }
 
 /// Changes a setting for the rest of the process, as if it came with the connection.

@@ -1,14 +1,18 @@
-//! How often and how long: the time limit of a call, and new attempts after a serialization failure or a deadlock.
+//! How often and how long: the time limit of a call, new attempts after a serialization failure or a deadlock, and calls that are begun
+//! anew because a deployment came in between.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use stonescriptdb_protocol::{Failure, Rules};
 
-use crate::postgres::{self, session, wait};
+use crate::postgres::{self, PgError, invalidation, session, wait};
 
 /// The pause before the second attempt; each next one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How often a call is begun anew because of deployments. More do not come within one call; a function that changes the catalog itself, by a
+/// temporary table, and then fails looks the same.
+const MOST_RESTARTS: u8 = 2;
 
 /// What a time limit is for.
 #[derive(Clone, Copy)]
@@ -39,6 +43,8 @@ pub(crate) struct Attempt {
     pub(super) retries: Option<u8>,
     /// Rows of it have been sent.
     pub(super) sent: bool,
+    /// [`invalidation::changes`] when the first function was about to be looked up.
+    seen: Option<u64>,
 }
 
 /// Carries out a request within its time, and again if its rules allow that.
@@ -52,14 +58,26 @@ pub(crate) fn carry_out(
 ) -> Result<Vec<u8>, Failure> {
     let asked = rules.asked_ms > 0;
     let whole = if asked { rules.asked_ms } else { session::own_timeout().unwrap_or(rules.timeout_ms) };
-    let mut attempt = Attempt { span, whole, asked, own: None, retries: rules.retries.map(|_| 0), sent: false };
+    let retries = rules.retries.map(|_| 0);
+    let mut attempt = Attempt { span, whole, asked, own: None, retries, sent: false, seen: None };
     session::arm_timeout(whole);
     let mut pause = FIRST_PAUSE;
+    let mut restarts = 0;
     let result = loop {
+        attempt.seen = None;
         let commits = postgres::commits();
         let result = work(&mut attempt);
         let lasting = postgres::commits().wrapping_sub(commits);
         let is_new = lasting == 0 && !attempt.sent;
+        if let Err(failure) = &result
+            && is_new
+            && restarts < MOST_RESTARTS
+            && attempt.is_outdated(failure)
+            && session::reset().is_ok()
+        {
+            restarts += 1;
+            continue;
+        }
         match (result, &mut attempt.retries) {
             (Err(failure), _) if lasting > 0 => break Err(partly_done(failure, lasting)),
             (Err(failure), Some(done)) if is_new && *done < rules.retries.unwrap_or(0) && is_transient(&failure) => {
@@ -84,6 +102,27 @@ impl Attempt {
     /// Whether a procedure may end the transaction: in a batch it is not its own.
     pub(super) fn may_commit(&self) -> bool {
         matches!(self.span, Span::Call)
+    }
+
+    /// The first function of the attempt is looked up at this state of the catalog.
+    pub(super) fn sees(&mut self, changes: u64) {
+        self.seen.get_or_insert(changes);
+    }
+
+    /// Whether a failure may come from a deployment that committed after the attempt had begun: what was called, or what its body calls,
+    /// is of the version before, and the rest of the version after. Nobody has seen anything of the attempt, as it is rolled back.
+    fn is_outdated(&self, failure: &Failure) -> bool {
+        let Some(seen) = self.seen else { return false };
+        let of_definitions = failure.sqlstate.as_deref().is_some_and(|sqlstate| match sqlstate {
+            // Rights do change with deployments, but a refusal is not to be tried again and again.
+            "42501" => false,
+            // "cache lookup failed for function"; "cached plan must not change result type".
+            "XX000" | "0A000" => true,
+            // A function, a column, a type that is not there or is another one.
+            other => other.starts_with("42"),
+        });
+        // A transaction begins with reading what others have changed.
+        of_definitions && postgres::transaction(|| Ok::<_, PgError>(())).is_ok() && invalidation::changes() != seen
     }
 
     /// The function that runs next has this limit of its own, in milliseconds; 0 is none.

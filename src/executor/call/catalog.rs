@@ -88,7 +88,7 @@ SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'all_types', p.proallargtypes::pg_catalog.int8[], 'modes', p.proargmodes, 'names', p.proargnames,
     'relations', ARRAY(SELECT ty.typrelid::pg_catalog.int8 FROM pg_catalog.pg_type ty WHERE ty.typrelid <> 0
                        AND ty.oid = ANY (p.prorettype || p.proargtypes::pg_catalog.oid[])),
-    'signature', p.proname || '(' || pg_catalog.pg_get_function_arguments(p.oid) || ')',
+    'signature', p.proname || '(' || COALESCE(pg_catalog.pg_get_function_arguments(p.oid), '') || ')',
     'volatility', p.provolatile,
     'timeout', (SELECT pg_catalog.split_part(c, '=', 2) FROM pg_catalog.unnest(p.proconfig) c WHERE c LIKE 'statement\\_timeout=%'),
     'deployed', EXISTS (SELECT FROM public._stonescriptdb_gateway_functions t
@@ -124,7 +124,10 @@ pub(super) fn functions(name: &str) -> Result<Vec<Function>, Failure> {
     if tracked != Some(true) {
         return Ok(Vec::new());
     }
-    let text = pgrx::Spi::get_one_with_args::<String>(&query(), &[function.into(), schema.into()]).map_err(spi)?;
+    // An earlier call of a batch may have set another search_path; what is found is remembered for others.
+    let text = session::with_own_search_path(|| {
+        pgrx::Spi::get_one_with_args::<String>(&query(), &[function.into(), schema.into()]).map_err(spi)
+    })?;
     let rows: Vec<Row> = match text {
         Some(text) => {
             serde_json::from_str(&text).map_err(|_| Failure::internal("the catalog of functions does not read"))?

@@ -126,11 +126,15 @@ impl Caller {
         attempt: &mut Attempt,
     ) -> Result<(Vec<u8>, u64), Failure> {
         let Asked { name, parameters, rules } = asked;
-        // Starting the transaction has read the invalidations of others' commits.
+        // Starting the transaction has read the invalidations of others' commits. Some that come later, while this call looks things up,
+        // may be about what it has looked up already: the next call then begins anew.
+        attempt.sees(invalidation::changes());
+        let generation = invalidation::generation();
         let is_full = self.functions.len() >= MAX_REMEMBERED || self.prepared.len() >= MAX_REMEMBERED;
-        if is_full || self.generation != invalidation::generation() {
+        if is_full || self.generation != generation {
             self.functions.clear();
             self.prepared.clear();
+            self.generation = generation;
         }
         if !self.functions.contains_key(name) {
             let found = catalog::functions(name)?;
@@ -154,8 +158,6 @@ impl Caller {
             };
             self.prepared.insert(key.clone(), prepared);
         }
-        // What was looked up and prepared just now may itself have read invalidations; it was done after them.
-        self.generation = invalidation::generation();
         attempt.begin_function(chosen.function.timeout_ms);
         let arguments = chosen.arguments;
         let Some(prepared) = self.prepared.get_mut(&key) else {
