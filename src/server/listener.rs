@@ -304,8 +304,10 @@ async fn serve_by_hyper(
 ) -> Option<(Io, Bytes, Box<Offer>)> {
     let settings = app.settings();
     let mut stopping = app.stopping.subscribe();
-    let service =
-        service_fn(move |request| http::respond(app.clone(), router.clone(), habit.clone(), peer.ip(), request));
+    let service = service_fn(move |request| {
+        habit.begun();
+        http::respond(app.clone(), router.clone(), habit.clone(), peer.ip(), request)
+    });
     let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)

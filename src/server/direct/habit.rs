@@ -74,6 +74,11 @@ impl Habit {
         calls.offered = calls.in_a_row >= calls.wanted;
     }
 
+    /// A request begins: the connection cannot be taken before it is answered.
+    pub(in crate::server) fn begun(&self) {
+        self.calls().offered = false;
+    }
+
     /// Something else than a call went on.
     pub(in crate::server) fn interrupted(&self) {
         let mut calls = self.calls();
