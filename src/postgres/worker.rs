@@ -80,7 +80,8 @@ pub(crate) fn start_executor(name: &str, argument: u64, extra: &str) -> Option<W
         let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
         pg_sys::MemoryContextSwitchTo(before);
-        started.then_some(WorkerHandle(handle))
+        // Made only if there is one: dropping a handle frees it.
+        if started { Some(WorkerHandle(handle)) } else { None }
     }
 }
 

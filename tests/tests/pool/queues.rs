@@ -87,3 +87,17 @@ fn the_queues_of_all_have_an_end_too() {
         });
     });
 }
+
+#[test]
+fn without_a_free_slot_for_a_process_the_server_lives_on() {
+    // Of the four, one is the server worker's and one PostgreSQL's own.
+    let cluster = Cluster::builder().setting("max_worker_processes", "4").start();
+    let platform = Platform::register(&cluster, "slots", &fixtures::tiny());
+    let mut session = cluster.control();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| platform.call("nap", json!([0.2])).ok());
+        }
+    });
+    assert_eq!(acceptance::sql::text(&mut session, "SELECT 1"), "1", "an ordinary session was ended");
+}
