@@ -26,6 +26,8 @@ pub(super) struct Flushes {
     done: Notify,
 }
 
+/// An answer of so many bytes is sent in one piece.
+const SHORT: usize = 2048;
 /// How long [`flushed`] waits: a client that reads so slowly does without.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -102,8 +104,18 @@ impl AsyncWrite for Outgoing {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.watched(cx, outcome)
+        // A head and a short body are sent as one: copying them costs less than the kernel takes for parts.
+        let mut short = [0; SHORT];
+        let mut length = 0;
+        for part in parts {
+            let Some(room) = short.get_mut(length..length + part.len()) else {
+                let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+                return self.watched(cx, outcome);
+            };
+            room.copy_from_slice(part);
+            length += part.len();
+        }
+        self.poll_write(cx, short.get(..length).unwrap_or_default())
     }
 
     fn is_write_vectored(&self) -> bool {

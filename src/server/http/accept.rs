@@ -31,7 +31,7 @@ pub(super) fn wants_lines(headers: &HeaderMap) -> bool {
         }
     }
     // A wildcard beside the name says that anything else does too.
-    lines > 0 && (lines >= json)
+    lines > 0 && lines >= json
 }
 
 /// A media range's name in lower case, and its weight in thousandths. `None` for what is none.
