@@ -4,6 +4,7 @@
 //! invalidated by PostgreSQL when what they depend on changes. And the seed of `random()`, which `DISCARD ALL` forgets.
 
 use std::cell::Cell;
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys;
 
@@ -50,9 +51,13 @@ pub(crate) fn reset() -> Result<(), PgError> {
     // SAFETY: writes two Oids.
     unsafe { pg_sys::GetTempNamespaceState(&mut namespace, &mut toast) };
     if namespace != pg_sys::InvalidOid {
-        // SAFETY: inside a transaction.
+        // Nobody waits for the disk: what a crash brings back, PostgreSQL removes before it uses the schema again.
+        // SAFETY: inside a transaction; the strings are static and the setting is that of this transaction.
         transaction(|| -> Result<(), PgError> {
-            unsafe { pg_sys::ResetTempTableNamespace() };
+            unsafe {
+                set_option(c"synchronous_commit", c"off".as_ptr(), pg_sys::GucAction::GUC_ACTION_LOCAL);
+                pg_sys::ResetTempTableNamespace();
+            }
             Ok(())
         })?;
     }
@@ -152,28 +157,37 @@ pub(crate) fn with_settings_restored<T, E>(f: impl FnOnce() -> Result<T, E>) -> 
 /// Runs `f` with the search_path that the session began with; only `f`.
 pub(crate) fn with_own_search_path<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     with_settings_restored(|| {
-        // SAFETY: both strings are guc.c's own or static, and copied; the nest level around this puts the setting back.
+        // SAFETY: guc.c copies the value, which is its own; the nest level around this puts the setting back.
         catch(|| unsafe {
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                pg_sys::GetConfigOptionResetString(c"search_path".as_ptr()),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            let own = pg_sys::GetConfigOptionResetString(c"search_path".as_ptr());
+            set_option(c"search_path", own, pg_sys::GucAction::GUC_ACTION_SAVE);
         })?;
         f()
     })
+}
+
+/// As a SET of the session's user.
+unsafe fn set_option(name: &'static CStr, value: *const c_char, action: pg_sys::GucAction::Type) {
+    // SAFETY: the caller's: the value is null or ends in a zero. Both are copied.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value,
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            action,
+            true,
+            0,
+            false,
+        );
+    }
 }
 
 /// Changes a setting for the rest of the process, as if it came with the connection.
 ///
 /// # Errors
 /// An unknown name or a bad value.
-pub(crate) fn set_default(name: &'static std::ffi::CStr, value: &std::ffi::CStr) -> Result<(), PgError> {
+pub(crate) fn set_default(name: &'static CStr, value: &CStr) -> Result<(), PgError> {
     // SAFETY: both strings end in a zero and are copied.
     catch(|| unsafe {
         pg_sys::SetConfigOption(
