@@ -1,5 +1,5 @@
--- wrk script: POST /call of get_item with a random id. Used by bench/calls, bench/memory and bench/tenants, which set PLATFORM and
--- MAX_ID, and for tenants chosen at random FIRST and LAST (of t1, t2, …).
+-- wrk script: POST /call of get_item with a random id. Used by bench/calls, bench/memory, bench/soak and bench/tenants, which set
+-- PLATFORM and MAX_ID, and for tenants chosen at random FIRST and LAST (of t1, t2, …).
 -- Prints one line: RESULT ok_rps=… p50_us=… p99_us=… not_ok=… broken=…; ok_rps counts only answers with a status of success.
 
 local platform = os.getenv("PLATFORM")

@@ -1,4 +1,4 @@
-"""What bench/calls and bench/memory share: a cluster to measure, a platform on it, and the load.
+"""What bench/calls, bench/memory and bench/soak share: a cluster to measure, a platform on it, and the load.
 
 The cluster is a temporary one, or the one that the environment names: SSDB_URL with PGHOST, PGPORT and PGUSER, as `make -s env` prints
 them. PG_CONFIG or PG_VERSION choose the PostgreSQL of a temporary one; the extension must be installed there (make install).

@@ -4,3 +4,4 @@
 mod hostile;
 mod plans;
 mod redeployed;
+mod soak;

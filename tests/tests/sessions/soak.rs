@@ -1,0 +1,131 @@
+//! What bench/soak does for an hour, for some seconds (`SSDB_SOAK_SECONDS`): calls at full speed with deployments, and no growth.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use acceptance::{Cluster, Files, Platform, sql};
+use postgres::Client;
+use serde_json::json;
+
+/// A third of it is the warm-up.
+fn length() -> Duration {
+    let seconds = std::env::var("SSDB_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(18))
+}
+
+/// What a process may be larger at the end, in kB. An error of 100 bytes a call is many times that.
+const GROWTH: i64 = 1024;
+
+fn version(number: usize) -> Files {
+    let beside = if number.is_multiple_of(2) {
+        "CREATE FUNCTION beside() RETURNS int LANGUAGE sql AS 'SELECT 1';\n"
+    } else {
+        ""
+    };
+    Files::new()
+        .file("tables/item.pssql", "CREATE TABLE item (id int PRIMARY KEY, name text NOT NULL, tags text[] NOT NULL DEFAULT '{}');\n")
+        .file("types/pair.pssql", "CREATE TYPE pair AS (a int, b text);\n")
+        .file(
+            "functions/all.pssql",
+            format!(
+                "CREATE FUNCTION get_item(p_id int) RETURNS TABLE (id int, name text, tags text[]) LANGUAGE plpgsql STABLE AS $$ BEGIN
+                     RETURN QUERY SELECT i.id, i.name, i.tags FROM item i WHERE i.id = p_id AND {number} > 0; END $$;
+                 CREATE FUNCTION put_item(p_id int, p_name text, p_tags text[]) RETURNS int LANGUAGE sql AS $$
+                     INSERT INTO item VALUES (p_id, p_name, p_tags) ON CONFLICT (id) DO UPDATE SET name = p_name RETURNING {number} $$;
+                 CREATE FUNCTION echo(p pair, l jsonb[]) RETURNS TABLE (p2 pair, l2 jsonb[]) LANGUAGE sql AS 'SELECT p, l';
+                 CREATE FUNCTION temporary() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+                     CREATE TEMP TABLE of_{number} AS SELECT 1; SET work_mem = '5MB'; END $$;
+                 CREATE FUNCTION fail(p text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%', p; END $$;
+                 {beside}"
+            ),
+        )
+}
+
+/// kB of Private_Dirty of the server worker and of each executor, by pid.
+fn memory(client: &mut Client) -> BTreeMap<i64, i64> {
+    let pids = sql::texts(client, "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'stonescriptdb%'");
+    let of = |pid: &String| {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"))?;
+        Some((pid.parse().ok()?, line.trim().trim_end_matches(" kB").parse().ok()?))
+    };
+    pids.iter().filter_map(of).collect()
+}
+
+#[test]
+fn full_load_and_deployments_leave_no_error_and_no_growth() {
+    let cluster = Cluster::start();
+    let platform = Platform::register(&cluster, "soak", &version(1));
+    let mut client = cluster.control();
+    let calls = [
+        ("put_item", json!([1, "pen", ["a", null]]), 200),
+        ("get_item", json!([1]), 200),
+        ("get_item", json!({"p_id": 1}), 200),
+        ("echo", json!([{"a": 1, "b": "x"}, [{"k": [1.50]}, null]]), 200),
+        ("get_item", json!([2]), 200),
+        ("temporary", json!([]), 200),
+        ("fail", json!(["no"]), 400),
+        ("get_item", json!([1]), 200),
+        ("get_item", json!(["x"]), 422),
+        ("nobody", json!([]), 404),
+    ];
+    let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (start, length) = (Instant::now(), length());
+    let mut samples: Vec<(Duration, BTreeMap<i64, i64>)> = Vec::new();
+    std::thread::scope(|scope| {
+        let load = |first: usize| {
+            let (over, done, calls, platform) = (&over, &done, &calls, &platform);
+            move || {
+                let http = platform.cluster.http();
+                let mut wire = http.wire();
+                for turn in first.. {
+                    if over.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let (function, params, status) = &calls[turn % calls.len()];
+                    wire.send(&http.call_bytes(&platform.name, function, params)).expect("sent");
+                    let answer = wire.read_answer("POST").expect("an answer");
+                    if answer.status != *status {
+                        over.store(true, Ordering::Relaxed);
+                        panic!("{function}({params}): {status} expected, but {answer}");
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        };
+        for first in 0..4 {
+            scope.spawn(load(first));
+        }
+        let mut number = 1;
+        while start.elapsed() < length && !over.load(Ordering::Relaxed) {
+            number += 1;
+            let answer = platform.cluster.http().migrate(&platform.name, None, &version(number).tar_gz(), &[]);
+            if answer.status != 200 {
+                over.store(true, Ordering::Relaxed);
+            }
+            answer.ok();
+            for _ in 0..4 {
+                std::thread::sleep(Duration::from_millis(250));
+                samples.push((start.elapsed(), memory(&mut client)));
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    // Of each process that was there at both times the mean of the middle third of the samples, and of the last one.
+    let mean = |pid: i64, from: u32, to: u32| {
+        let of = samples.iter().filter(|(at, _)| *at >= length * from / 3 && *at < length * to / 3);
+        let seen: Vec<i64> = of.filter_map(|(_, sample)| sample.get(&pid).copied()).collect();
+        (seen.len() > 2).then(|| seen.iter().sum::<i64>() / seen.len() as i64)
+    };
+    let mut compared = 0;
+    for pid in samples.last().map(|(_, last)| last.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
+        if let (Some(middle), Some(last)) = (mean(pid, 1, 2), mean(pid, 2, 4)) {
+            println!("process {pid}: {middle} kB, and then {last} kB");
+            assert!(last - middle < GROWTH, "process {pid} grew from {middle} to {last} kB in {:?}", length / 3);
+            compared += 1;
+        }
+    }
+    println!("{} calls", done.load(Ordering::Relaxed));
+    assert!(compared >= 2, "the server worker and an executor at least: {samples:?}");
+}
