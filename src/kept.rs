@@ -34,7 +34,8 @@ thread_local! {
 
 type Place = std::thread::LocalKey<RefCell<HashMap<&'static str, Kept>>>;
 
-/// Runs a query that changes nothing; `f` gets its rows.
+/// Runs a query that changes nothing; `f` gets its rows. Until something has changed in the transaction ([`update`]), it sees what was
+/// committed when that began.
 ///
 /// # Errors
 /// PostgreSQL's own, or that of `f`.
@@ -51,7 +52,8 @@ pub(crate) fn select<T, E: From<PgError>>(
     })
 }
 
-/// Runs a statement that may change something; `f` gets the rows that it returns.
+/// Runs a statement that may change something, or waits for a lock; `f` gets the rows that it returns. It and all statements after it see
+/// what was committed when they begin.
 ///
 /// # Errors
 /// PostgreSQL's own, or that of `f`.

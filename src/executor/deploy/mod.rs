@@ -89,11 +89,13 @@ fn done(mut report: DeployReport) -> DeployAnswer {
 /// What every transaction of a deployment starts with: its limits, and the lock that keeps others out of this database.
 fn prepare_session() -> Result<(), Failure> {
     // Bodies are checked by the validators at the end, when all that they name is there.
-    kept::one::<String>(
+    kept::update(
         "SELECT pg_catalog.set_config('check_function_bodies', 'off', true) || pg_catalog.set_config('lock_timeout', $1, true)",
         &[settings::deploy_lock_timeout_ms().to_string().into()],
+        |_| Ok::<_, Failure>(()),
     )?;
-    kept::select(
+    // Not as a query that changes nothing: what comes after the lock must see what was committed while it was waited for.
+    kept::update(
         "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('stonescriptdb deployment'))",
         &[],
         |_| Ok(()),
