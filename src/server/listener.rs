@@ -281,6 +281,11 @@ async fn serve_connection(app: Arc<App>, router: Router, mut stream: Outgoing, p
         let Ok(waiting) = io.stream.into_stream().into_std() else { return };
         match direct::hand_over(&app, waiting, more.into(), offer, peer.ip()).await {
             Back::Closed => return,
+            Back::Last { stream: last, words } => {
+                let Ok(last) = TcpStream::from_std(last) else { return };
+                let _ = Outgoing::again(last, patience, flushes).write_all(&words).await;
+                return;
+            }
             Back::Open { stream: back, answer, read: unanswered, served } => {
                 habit.back(served);
                 let Ok(back) = TcpStream::from_std(back) else { return };

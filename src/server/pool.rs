@@ -225,7 +225,8 @@ impl Pool {
             state: match shown.standing {
                 Standing::Starting => "starting",
                 Standing::Idle => "idle",
-                Standing::Lent | Standing::Long => "busy",
+                Standing::Lent => "busy",
+                Standing::Long => "serving",
             }
             .to_owned(),
             served: shown.served,

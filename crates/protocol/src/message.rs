@@ -265,7 +265,7 @@ pub struct WorkerRow {
     pub database: String,
     /// The role it is.
     pub role: String,
-    /// `starting`, `idle`, `busy`.
+    /// `starting`, `idle`, `busy`, `serving` (connections, for more than one request).
     pub state: String,
     /// Requests served.
     pub served: u64,

@@ -29,7 +29,7 @@ const TOO_LONG: Duration = Duration::from_millis(25);
 /// Answers from one look to the next that are worth another executor: 2,000 a second.
 const MUCH: u64 = 10;
 /// How long an executor stays lent without connections.
-const SPARE: Duration = Duration::from_millis(100);
+const SPARE: Duration = Duration::from_millis(500);
 /// How long a cancelled call may take to end before its executor's process is ended.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -302,17 +302,19 @@ impl Attendant {
         // What it had begun has no answer, and may have been committed.
         let failure = Failure::new(ErrorCode::ConnectionFailed, "the executor ended while it worked on the request")
             .hint("Its transaction was rolled back unless it had just committed. The server's log has the reason.");
-        let failure = Failure { sqlstate: Some("57P01".to_owned()), ..failure };
+        let failure = Failure { sqlstate: Some("57P01".to_owned()), ..failure }.database(&*self.target.database);
         self.take_back(|_| true);
         for (_, away) in std::mem::take(&mut self.away) {
-            if away.seated.hands() == Hands::Working {
-                self.release(away, http::last_words(&failure), Vec::new());
+            let had_begun = away.seated.hands() == Hands::Working;
+            away.seated.clear();
+            self.app.directs.seats().push(away.seat);
+            // Half an answer cannot be made a whole one.
+            let _ = away.back.send(if had_begun {
+                Back::Last { stream: away.stream, words: http::last_words(&failure) }
             } else {
-                away.seated.clear();
-                self.app.directs.seats().push(away.seat);
-                let _ = away.back.send(Back::Closed);
-                self.gone();
-            }
+                Back::Closed
+            });
+            self.gone();
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use stonescriptdb_protocol::Handover;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::App;
 use super::pool::Target;
@@ -28,6 +29,9 @@ const LEFT_FOR_OTHERS: usize = 1;
 
 /// How long an executor for connections is waited for in the queue of calls.
 const TURN: Duration = Duration::from_millis(200);
+
+/// How long a connection that is between two requests waits for one.
+const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// Executors that serve connections, by what they are attached to.
 pub(super) struct Directs {
@@ -65,6 +69,13 @@ struct Handed {
 pub(super) enum Back {
     /// It is closed.
     Closed,
+    /// It is to be closed after these words.
+    Last {
+        /// The connection.
+        stream: TcpStream,
+        /// An answer.
+        words: Vec<u8>,
+    },
     /// The server worker is to go on.
     Open {
         /// The connection.
@@ -121,6 +132,11 @@ impl Directs {
         seeks
     }
 
+    /// Whether any executor of a target serves connections.
+    fn has_any(&self, target: &Arc<Target>) -> bool {
+        self.lanes().get(target).is_some_and(|lane| !lane.lent.is_empty())
+    }
+
     /// Whether an executor of a target has no connection.
     fn has_spare(&self, target: &Arc<Target>) -> bool {
         self.lanes().get(target).is_some_and(|lane| lane.lent.iter().any(|lent| lent.load() == 0))
@@ -152,7 +168,12 @@ pub(super) async fn hand_over(
     peer: IpAddr,
 ) -> Back {
     let target = offer.target.clone();
-    seek(app, &target);
+    if let Some(found) = seek(app, &target)
+        && !app.directs.has_any(&target)
+    {
+        // One that is idle is found at once; one that has to be started is there for the next connection.
+        let _ = tokio::time::timeout(AT_ONCE, found).await;
+    }
     let (back, returned) = oneshot::channel();
     match app.directs.hand(&target, Handed { stream, read, offer, peer, back }) {
         Ok(()) => returned.await.unwrap_or(Back::Closed),
@@ -160,21 +181,21 @@ pub(super) async fn hand_over(
     }
 }
 
-/// Sees to it that there is one more executor for connections soon, if that would do good.
-fn seek(app: &Arc<App>, target: &Arc<Target>) {
+/// Sees to it that there is one more executor for connections soon, if that would do good; ends when it is there.
+fn seek(app: &Arc<App>, target: &Arc<Target>) -> Option<JoinHandle<()>> {
     let most = app.settings().max_workers_per_database.saturating_sub(LEFT_FOR_OTHERS).max(1);
     if !app.directs.seek(target, most) {
-        return;
+        return None;
     }
     let (app, target) = (app.clone(), target.clone());
-    tokio::spawn(async move {
+    Some(tokio::spawn(async move {
         // In its turn: where all are busy with calls that come through the server worker, none is ever idle.
         let lease = app.pool.acquire(&target, TURN).await;
         app.directs.change(&target, |lane| lane.seeking = false);
         if let Ok(lease) = lease {
             attendant::employ(&app, &target, lease);
         }
-    });
+    }))
 }
 
 impl Offer {

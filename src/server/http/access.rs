@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hyper::HeaderMap;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderValue};
 use ipnet::IpNet;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 use subtle::ConstantTimeEq;
@@ -23,12 +23,14 @@ pub(super) fn client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> 
     let mut client = peer.to_canonical();
     if !proxies.is_empty() && contains(proxies, client) {
         // From the right: each hop was added by the one that is believed so far.
-        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let hops: Vec<&str> = forwarded.flat_map(|value| value.split(',')).map(str::trim).collect();
+        let forwarded: Result<Vec<&str>, _> =
+            headers.get_all("x-forwarded-for").iter().map(HeaderValue::to_str).collect();
+        let forwarded = forwarded.map_err(|_| refused(NO_ADDRESS))?;
+        let hops: Vec<&str> = forwarded.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
         for hop in hops.iter().rev() {
             match IpAddr::from_str(hop) {
                 Ok(address) => client = address.to_canonical(),
-                Err(_) => return Err(refused("the X-Forwarded-For header holds something that is not an address")),
+                Err(_) => return Err(refused(NO_ADDRESS)),
             }
             if !contains(proxies, client) {
                 break;
@@ -41,6 +43,8 @@ pub(super) fn client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> 
         Err(refused("requests from this address are not allowed"))
     }
 }
+
+const NO_ADDRESS: &str = "the X-Forwarded-For header holds something that is not an address";
 
 fn refused(message: &str) -> Failure {
     Failure::new(ErrorCode::AddressNotAllowed, message)

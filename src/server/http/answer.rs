@@ -101,14 +101,14 @@ pub(super) fn finish(reply: Result<Response, Failed>, id: RequestId) -> Response
 
 /// The shape of every error.
 fn failure(failure: &Failure, id: &RequestId) -> Response {
-    let (status, headers, body) = error_parts(failure, Some(id));
+    let (status, headers, body) = error_parts(failure, id);
     let mut response = text(status, Bytes::from(body));
     response.headers_mut().extend(headers);
     response
 }
 
 /// An error's status, the headers that are its own, and its body.
-pub(super) fn error_parts(failure: &Failure, id: Option<&RequestId>) -> (StatusCode, HeaderMap, String) {
+pub(super) fn error_parts(failure: &Failure, id: &RequestId) -> (StatusCode, HeaderMap, String) {
     let status = StatusCode::from_u16(error::status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::new();
     if let Some(seconds) = error::retry_after(failure) {
@@ -117,27 +117,22 @@ pub(super) fn error_parts(failure: &Failure, id: Option<&RequestId>) -> (StatusC
     if failure.code == ErrorCode::Unauthorized {
         headers.insert(hyper::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    (status, headers, error::to_json(failure, id.map(RequestId::as_str)).to_string())
+    (status, headers, error::to_json(failure, Some(id.as_str())).to_string())
 }
 
 /// What a client is told as bytes where there is no request that hyper answers; the connection is closed behind it.
 pub(in crate::server) fn last_words(failure: &Failure) -> Vec<u8> {
-    let (status, mut headers, body) = error_parts(failure, None);
+    let id = RequestId::made();
+    let (status, mut headers, body) = error_parts(failure, &id);
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     let mut answer = Vec::new();
-    write_head(&mut answer, status, &headers, None, body.len());
+    write_head(&mut answer, status, &headers, &id, body.len());
     answer.extend_from_slice(body.as_bytes());
     answer
 }
 
 /// Writes the head of an answer of JSON, as hyper would.
-pub(super) fn write_head(
-    out: &mut Vec<u8>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    id: Option<&RequestId>,
-    length: usize,
-) {
+pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap, id: &RequestId, length: usize) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
@@ -150,9 +145,7 @@ pub(super) fn write_head(
     };
     header(b"content-type", JSON.as_bytes());
     headers.iter().for_each(|(name, value)| header(name.as_str().as_bytes(), value.as_bytes()));
-    if let Some(id) = id {
-        header(REQUEST_ID.as_str().as_bytes(), id.0.as_bytes());
-    }
+    header(REQUEST_ID.as_str().as_bytes(), id.0.as_bytes());
     header(b"content-length", itoa::Buffer::new().format(length).as_bytes());
     header(b"date", httpdate::fmt_http_date(std::time::SystemTime::now()).as_bytes());
     out.extend_from_slice(b"\r\n");

@@ -108,13 +108,13 @@ fn number(value: &HeaderValue) -> Option<usize> {
 
 /// The head of the answer to a call that went well, whose body has so many bytes.
 pub(crate) fn success(out: &mut Vec<u8>, id: &RequestId, length: usize) {
-    write_head(out, StatusCode::OK, &HeaderMap::new(), Some(id), length);
+    write_head(out, StatusCode::OK, &HeaderMap::new(), id, length);
 }
 
 /// The answer to a call that failed; gives the body.
 pub(crate) fn failed(out: &mut Vec<u8>, id: &RequestId, failure: &Failure) -> String {
-    let (status, headers, body) = error_parts(failure, Some(id));
-    write_head(out, status, &headers, Some(id), body.len());
+    let (status, headers, body) = error_parts(failure, id);
+    write_head(out, status, &headers, id, body.len());
     body
 }
 
