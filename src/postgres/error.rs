@@ -13,6 +13,8 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::PgTryBuilder;
 use stonescriptdb_protocol::Failure;
 
+use super::memory::LastingMemory;
+
 /// Everything PostgreSQL says of one error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PgError {
@@ -106,10 +108,11 @@ impl Drop for Watch {
 
 /// Copies the error that is being raised. Runs inside `errfinish`, so it must raise none itself.
 unsafe extern "C-unwind" fn note_error(_arg: *mut std::ffi::c_void) {
-    // SAFETY: called by errfinish on the main thread with an ErrorData on its stack; CopyErrorData copies the topmost. It must not
-    // allocate in ErrorContext, which errfinish may reset, hence the switch.
-    unsafe {
-        let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+    // The copy must not be in ErrorContext, which errfinish may reset, and not in a context that stays: FreeErrorData leaves some of the
+    // strings that CopyErrorData has copied.
+    let memory = LastingMemory::small();
+    // SAFETY: called by errfinish on the main thread with an ErrorData on its stack; CopyErrorData copies the topmost.
+    memory.enter(|| unsafe {
         let data = pg_sys::CopyErrorData();
         if (*data).elevel >= pgrx::PgLogLevel::ERROR as i32 {
             let error = from_error_data(&*data);
@@ -119,9 +122,7 @@ unsafe extern "C-unwind" fn note_error(_arg: *mut std::ffi::c_void) {
                 }
             });
         }
-        pg_sys::FreeErrorData(data);
-        pg_sys::MemoryContextSwitchTo(before);
-    }
+    });
 }
 
 unsafe fn from_error_data(data: &pg_sys::ErrorData) -> PgError {

@@ -11,19 +11,29 @@ pub(crate) fn give_back_freed() {
     }
 }
 
-/// A memory context below TopMemoryContext, deleted with this value: for parse trees that several transactions use.
+/// A memory context below TopMemoryContext, deleted with this value: for parse trees that several transactions use,
+/// and for what is remembered of a call's parameters.
 pub(crate) struct LastingMemory(pg_sys::MemoryContext);
 
 impl LastingMemory {
     pub(crate) fn new() -> LastingMemory {
+        LastingMemory::of_size(pg_sys::ALLOCSET_DEFAULT_INITSIZE, pg_sys::ALLOCSET_DEFAULT_MAXSIZE)
+    }
+
+    /// For what is some hundred bytes.
+    pub(super) fn small() -> LastingMemory {
+        LastingMemory::of_size(pg_sys::ALLOCSET_SMALL_INITSIZE, pg_sys::ALLOCSET_SMALL_MAXSIZE)
+    }
+
+    fn of_size(first_block: u32, greatest_block: u32) -> LastingMemory {
         // SAFETY: TopMemoryContext lives as long as the process.
         LastingMemory(unsafe {
             pg_sys::AllocSetContextCreateInternal(
                 pg_sys::TopMemoryContext,
                 c"stonescriptdb lasting".as_ptr(),
-                pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
-                pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+                0,
+                first_block as usize,
+                greatest_block as usize,
             )
         })
     }

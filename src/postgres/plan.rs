@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::error::{PgError, catch};
 use super::json_out::{JsonReceiver, Rows};
+use super::memory::LastingMemory;
 
 /// A value for a parameter; `None` is NULL. Lives in the memory context in which it was made, the transaction's.
 #[derive(Clone, Copy)]
@@ -140,6 +141,8 @@ pub(crate) struct Input {
     from_json: Option<Plan>,
     /// For arrays whose elements are JSON or, by a domain, arrays again: how each of them is made.
     element: Option<Box<Input>>,
+    /// Where `function` keeps what it has looked up of the type.
+    _memory: LastingMemory,
 }
 
 /// What JSON a type takes by itself.
@@ -200,13 +203,14 @@ impl Input {
     /// PostgreSQL's own: a pseudo-type, a shell type.
     pub(crate) fn new(type_oid: pg_sys::Oid) -> Result<Input, PgError> {
         let shape = shape(type_oid)?;
-        // SAFETY: the function's info is kept as long as the process.
+        // SAFETY: the function's info, and what the function keeps with it, is in a context that lives as long as this.
+        let memory = LastingMemory::small();
         let (function, io_parameter) = catch(|| unsafe {
             let mut id = pg_sys::InvalidOid;
             let mut io_parameter = pg_sys::InvalidOid;
             pg_sys::getTypeInputInfo(type_oid, &mut id, &mut io_parameter);
             let mut function = pg_sys::FmgrInfo::default();
-            pg_sys::fmgr_info_cxt(id, &mut function, pg_sys::TopMemoryContext);
+            pg_sys::fmgr_info_cxt(id, &mut function, memory.context());
             (function, io_parameter)
         })?;
         let from_json = match shape {
@@ -230,7 +234,7 @@ impl Input {
             }
             _ => None,
         };
-        Ok(Input { type_oid, function, io_parameter, shape, from_json, element })
+        Ok(Input { type_oid, function, io_parameter, shape, from_json, element, _memory: memory })
     }
 
     /// How each element of an array is made, if the array is not to be made by [`Input::value_of_structure`].

@@ -50,6 +50,10 @@ fn forwarded_for_counts_only_from_a_trusted_proxy() {
         let answer = behind.http().header("X-Forwarded-For", forwarded).get("/health");
         assert_eq!(answer.status, status, "{forwarded}: {answer}");
     }
+    // A proxy that appends makes one line of what the client wrote and what it adds.
+    let mut wire = behind.http().wire();
+    wire.send(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: \xff, 203.0.113.9\r\n\r\n").expect("sent");
+    wire.read_answer("GET").expect("an answer").error(403, "unauthorized");
     behind.http().get("/health").ok();
 }
 
