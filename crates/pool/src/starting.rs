@@ -250,6 +250,13 @@ impl<E, W> Machine<E, W> {
         let held = self.base_is_held(number);
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         lane.quiet_until = Some(now + if replaces { RETRY_REPLACEMENT } else { RETRY_GROWTH });
+        // What is idle elsewhere has the slot that the server lacks.
+        let asking = Evict { for_lane: number, grows: false, patiently: true, whose: Whose::Any };
+        if why == StartFailed::NoSlot && lane.alive() == 0 && !held && self.evict(Some(asking), now) {
+            self.launch(number, false, now);
+            return;
+        }
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
         // Who needs the database for himself may have ended it.
         if lane.alive() == 0 && !held {
             let waiting = std::mem::take(&mut lane.waiting);

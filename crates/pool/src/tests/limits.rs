@@ -156,3 +156,19 @@ fn lower_limits_end_what_is_over_them() {
     assert!(world.ended.contains(&busy[0]));
     assert_eq!(world.machine.counts(), (1, 1));
 }
+
+#[test]
+fn where_the_server_has_no_slot_idle_executors_make_one() {
+    let mut world = World::new(limits(4, 4));
+    let idle = world.get(&calls("a"), 1);
+    world.back(1);
+    assert!(world.ask(&calls("b"), 2).is_ok());
+    let (id, _) = world.starting.pop_first().expect("an executor");
+    world.machine.start_failed(id, StartFailed::NoSlot, world.now);
+    world.listen();
+    assert!(world.ended.contains(&idle) && world.failed.is_empty());
+    let (id, _) = world.starting.pop_first().expect("another try");
+    world.machine.start_failed(id, StartFailed::NoSlot, world.now);
+    world.listen();
+    assert_eq!(world.failed.get(&2), Some(&StartFailed::NoSlot));
+}
