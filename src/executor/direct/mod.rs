@@ -41,7 +41,7 @@ impl Clients {
     /// The broker hands over a connection.
     pub(super) fn take(&mut self, channel: &mut Channel, caller: &mut Caller, payload: &[u8]) -> Result<(), Unfit> {
         let (handover, read) = decode_with_tail::<Handover>(payload).map_err(|_| Unfit)?;
-        let stream = channel.descriptor().ok_or(Unfit)?.into();
+        let stream = channel.descriptor().ok_or(Unfit)?;
         let seated = Seated::of(handover.seat, handover.connection).ok_or(Unfit)?;
         let client = Client::new(stream, seated, handover, read);
         let (fd, waits) = (client.stream.as_raw_fd(), read.is_empty());

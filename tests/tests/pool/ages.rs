@@ -26,11 +26,11 @@ fn executors_are_replaced_after_so_many_calls() {
 fn and_at_an_age_when_they_are_idle() {
     let cluster = Cluster::builder().setting("stonescriptdb.worker_max_age", "1s").start();
     let platform = Platform::register(&cluster, "aged", &fixtures::tiny());
-    let first = platform.call("pid", json!([])).value();
+    let first = platform.call("pid", json!([])).value().to_string();
     let mut control = cluster.control();
     eventually("another executor", || {
         let idle = executors(&mut control, &platform, &platform.database(), "idle");
-        check(idle.len() == 1 && idle[0] != first.to_string(), format!("{idle:?}"))
+        check(idle.len() == 1 && idle[0] != first, format!("{idle:?}"))
     });
 }
 

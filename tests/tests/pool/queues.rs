@@ -46,11 +46,10 @@ fn who_finds_the_queue_full_is_told_so_at_once() {
         while_asleep(&cluster, &platform, || {
             // One of the two has the place in the queue, and waits until the sleeper is woken.
             let calls = [scope.spawn(|| platform.call("f", json!([]))), scope.spawn(|| platform.call("f", json!([])))];
-            let refused = acceptance::eventually("the refusal", || {
+            acceptance::eventually("the refusal", || {
                 let done = calls.iter().filter(|call| call.is_finished()).count();
                 acceptance::wait::check(done == 1, done)
             });
-            let () = refused;
             wake_all(&mut cluster.control());
             let mut answers = calls.map(|call| call.join().expect("a caller"));
             answers.sort_by_key(|answer| answer.status);
