@@ -216,7 +216,8 @@ fn what_a_deployment_left_idle_does_not_count_against_calls() {
     let owner = world.get(&work("a"), 4);
     world.back(2);
     world.get(&calls("a"), 2);
-    world.given.remove(&3).map(|id| world.machine.lost(id, world.now));
+    let id = world.given.remove(&3).expect("an executor");
+    world.machine.lost(id, world.now);
     world.listen();
     assert!(world.ask(&calls("a"), 5).is_ok());
     assert!(world.starting.is_empty());

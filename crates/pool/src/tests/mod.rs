@@ -1,5 +1,7 @@
 //! The machine in a world of its own: time goes on when a test says so.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)] // A test may.
+
 mod ages;
 mod fair;
 mod limits;
