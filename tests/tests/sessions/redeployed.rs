@@ -65,7 +65,7 @@ fn under_load(platform: &Platform, calls: &[(&str, Value)], good: fn(&str, &Answ
 fn in_turns(platform: &Platform, versions: &[Files]) {
     let start = Instant::now();
     let mut turns = 0;
-    while start.elapsed() < Duration::from_secs(5) || turns < 2 {
+    while start.elapsed() < Duration::from_secs(4) || turns < 1 {
         for version in versions {
             let answer = platform.cluster.http().migrate(&platform.name, None, &version.tar_gz(), &[("force", "true")]);
             answer.ok();

@@ -11,7 +11,7 @@ use serde_json::json;
 /// A third of it is the warm-up.
 fn length() -> Duration {
     let seconds = std::env::var("SSDB_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(15))
+    Duration::from_secs(seconds.unwrap_or(12))
 }
 
 /// What a process may be larger at the end, in kB.

@@ -152,9 +152,9 @@ fn what_has_no_input_is_refused() {
             .expect("memory");
     }
     let platform = Platform::register(&cluster, "noinput", &Files::new().file("functions/f.pssql", functions));
-    for index in 0..refused.len() {
+    for (index, name) in refused.iter().enumerate() {
         let answer = platform.call(&function_of(index), json!(["x"])).shaped();
-        assert_eq!((answer.code(), answer.str("sqlstate")), ("query_failed", "0A000"), "{}: {answer}", refused[index]);
+        assert_eq!((answer.code(), answer.str("sqlstate")), ("query_failed", "0A000"), "{name}: {answer}");
         // What there is none of can still be NULL.
         platform.call(&function_of(index), json!([null])).ok();
     }
