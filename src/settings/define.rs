@@ -1,0 +1,306 @@
+//! The settings as PostgreSQL knows them: names, limits, when they can be changed.
+
+use pgrx::{GucContext, GucFlags, GucRegistry};
+
+use super::*;
+use crate::postgres::{hooks, request};
+
+/// Defines the settings; once, while the library is loaded.
+pub(crate) fn define() {
+    use GucContext::{Postmaster, Sighup};
+    let none = GucFlags::empty();
+    let texts: [(_, _, _, GucContext, _); 3] = [
+        (
+            c"stonescriptdb.database",
+            c"The control database, in which the extension is created.",
+            &DATABASE,
+            Postmaster,
+            none,
+        ),
+        (
+            c"stonescriptdb.listen_addresses",
+            c"Addresses on which HTTP is served, separated by commas; empty serves none.",
+            &LISTEN_ADDRESSES,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.allowed_extensions",
+            c"Extensions that bundles may install beyond those that PostgreSQL trusts.",
+            &ALLOWED_EXTENSIONS,
+            Sighup,
+            none,
+        ),
+    ];
+    for (name, description, setting, context, flags) in texts {
+        GucRegistry::define_string_guc(name, description, c"", setting, context, flags);
+    }
+    hooks::define_checked(
+        c"stonescriptdb.allowed_networks",
+        c"Networks (CIDR) from which HTTP requests are accepted, separated by commas.",
+        &ALLOWED_NETWORKS,
+    );
+    hooks::define_checked(
+        c"stonescriptdb.trusted_proxies",
+        c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed, separated by commas.",
+        &TRUSTED_PROXIES,
+    );
+    hooks::define_secret(
+        c"stonescriptdb.admin_token",
+        c"Bearer token of the admin routes; empty switches them off.",
+        &ADMIN_TOKEN,
+    );
+    let ms = GucFlags::UNIT_MS;
+    let kb = GucFlags::UNIT_KB;
+    let day_ms = 24 * 60 * 60 * 1000;
+    let numbers = [
+        (c"stonescriptdb.port", c"Port on which HTTP is served; 0 serves none.", &PORT, 0, 65_535, Sighup, none),
+        (c"stonescriptdb.max_workers", c"Executors in all databases together.", &MAX_WORKERS, 1, 1024, Sighup, none),
+        (
+            c"stonescriptdb.max_workers_per_database",
+            c"Executors in one database.",
+            &MAX_WORKERS_PER_DATABASE,
+            1,
+            1024,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.worker_idle_timeout",
+            c"Time after which an idle executor is ended.",
+            &WORKER_IDLE_TIMEOUT,
+            1,
+            24 * 60 * 60,
+            Sighup,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"stonescriptdb.worker_max_age",
+            c"Age at which an executor is replaced; 0 is none.",
+            &WORKER_MAX_AGE,
+            0,
+            i32::MAX,
+            Sighup,
+            GucFlags::UNIT_S,
+        ),
+        (
+            c"stonescriptdb.worker_max_calls",
+            c"Requests after which an executor is replaced; 0 is no limit.",
+            &WORKER_MAX_CALLS,
+            0,
+            i32::MAX,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.max_queue",
+            c"Requests that may wait for an executor, per database and role.",
+            &MAX_QUEUE,
+            1,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.max_queue_total",
+            c"Requests that may wait for an executor, in all.",
+            &MAX_QUEUE_TOTAL,
+            1,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.queue_timeout",
+            c"Time that a call may wait for an executor.",
+            &QUEUE_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.call_timeout",
+            c"Time that a call may take; 0 is no limit.",
+            &CALL_TIMEOUT,
+            0,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.max_call_timeout",
+            c"Greatest time that a caller may ask for with X-Timeout-Ms.",
+            &MAX_CALL_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (c"stonescriptdb.max_batch", c"Calls in one batch.", &MAX_BATCH, 1, 10_000, Sighup, none),
+        (
+            c"stonescriptdb.max_call_retries",
+            c"Times that a call is tried again after a serialization failure or a deadlock, if it asks for that.",
+            &MAX_CALL_RETRIES,
+            0,
+            100,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.deploy_wait",
+            c"Time that a deployment waits for another one of the same database.",
+            &DEPLOY_WAIT,
+            0,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.deploy_lock_timeout",
+            c"Time that a statement of a deployment waits for a lock.",
+            &DEPLOY_LOCK_TIMEOUT,
+            1,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.deploy_statement_timeout",
+            c"Time that a statement of a deployment may take; 0 is no limit.",
+            &DEPLOY_STATEMENT_TIMEOUT,
+            0,
+            i32::MAX,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.online_table_size",
+            c"Size from which on indexes of a table are built and its constraints validated without blocking it.",
+            &ONLINE_TABLE_SIZE,
+            0,
+            i32::MAX,
+            Sighup,
+            kb,
+        ),
+        (
+            c"stonescriptdb.max_request_body",
+            c"Size of a request's body, archives aside.",
+            &MAX_REQUEST_BODY,
+            1,
+            1 << 20,
+            Sighup,
+            kb,
+        ),
+        (
+            c"stonescriptdb.max_archive_size",
+            c"Size of a bundle's archive as it is sent.",
+            &MAX_ARCHIVE_SIZE,
+            1,
+            1 << 19,
+            Sighup,
+            kb,
+        ),
+        (c"stonescriptdb.max_bundle_size", c"Size of a bundle unpacked.", &MAX_BUNDLE_SIZE, 1, 1 << 20, Sighup, kb),
+        (
+            c"stonescriptdb.max_archive_entries",
+            c"Files and folders in an archive.",
+            &MAX_ARCHIVE_ENTRIES,
+            1,
+            10_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.max_result_size",
+            c"Size of one call's result as JSON.",
+            &MAX_RESULT_SIZE,
+            1,
+            1 << 19,
+            Sighup,
+            kb,
+        ),
+        (
+            c"stonescriptdb.max_http_connections",
+            c"HTTP connections that are served at once.",
+            &MAX_HTTP_CONNECTIONS,
+            1,
+            1_000_000,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.header_timeout",
+            c"Time in which a request's head must arrive.",
+            &HEADER_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.body_timeout",
+            c"Time in which a request's body must arrive.",
+            &BODY_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.stall_timeout",
+            c"Time after which a client that takes nothing of its answer is cut off.",
+            &STALL_TIMEOUT,
+            100,
+            day_ms,
+            Sighup,
+            ms,
+        ),
+        (
+            c"stonescriptdb.io_threads",
+            c"Threads that serve HTTP and the executors.",
+            &IO_THREADS,
+            1,
+            64,
+            Postmaster,
+            none,
+        ),
+    ];
+    for (name, description, setting, least, most, context, flags) in numbers {
+        GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
+    }
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.adopt_gateway_databases",
+        c"Takes over databases that the standalone gateway deployed.",
+        c"",
+        &ADOPT_GATEWAY_DATABASES,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.require_platform_token",
+        c"Requests over HTTP that name a platform need a token of it, also where it has none yet.",
+        c"",
+        &REQUIRE_PLATFORM_TOKEN,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.token_everywhere",
+        c"Asks for the token of a platform that has one on every route that names it, and not only where databases are created and migrated.",
+        c"",
+        &TOKEN_EVERYWHERE,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.direct_connections",
+        c"Executors serve connections that call one tenant again and again.",
+        c"",
+        &DIRECT_CONNECTIONS,
+        Sighup,
+        none,
+    );
+    hooks::reserve_prefix();
+    request::define();
+}
