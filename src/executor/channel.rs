@@ -40,6 +40,8 @@ pub(super) struct Channel {
     descriptors: VecDeque<OwnedFd>,
     /// Who can be read, by the last look, and has not had a turn.
     ready: VecDeque<RawFd>,
+    /// Several clients are waited for.
+    is_shared: bool,
     /// The settings were read again.
     reloaded: bool,
     /// What is left of a frame that a call was sending when it was interrupted. It comes before the next frame.
@@ -58,6 +60,7 @@ impl Channel {
             buffer: Vec::new(),
             descriptors: VecDeque::new(),
             ready: VecDeque::new(),
+            is_shared: false,
             reloaded: false,
             unsent: Vec::new(),
         })
@@ -68,6 +71,7 @@ impl Channel {
         let mut fds = vec![self.stream.as_raw_fd()];
         fds.extend(clients);
         self.ready.retain(|fd| fds.contains(fd));
+        self.is_shared = fds.len() > 2;
         self.waiter = Waiter::of(&fds);
     }
 
@@ -175,6 +179,10 @@ impl Channel {
     }
 
     fn wait(&mut self) {
+        // Who always has something to do would be stopped by the scheduler in the middle of an answer, for milliseconds.
+        if self.is_shared {
+            std::thread::yield_now();
+        }
         if self.waiter.wait_for_any(&mut self.ready) {
             self.serve_interrupts();
             self.reloaded |= reload_settings_if_asked();
