@@ -38,6 +38,8 @@ struct Away {
     seat: u32,
     seated: Seated,
     stream: TcpStream,
+    /// What was read of it before: the executor has answered nothing as long as it has not begun with this.
+    read: Vec<u8>,
     back: oneshot::Sender<Back>,
     /// Its answers and whose it was when it was looked at last, and since when that has been so.
     seen: (u64, Hands),
@@ -159,6 +161,7 @@ impl Attendant {
             seat,
             seated,
             stream: handed.stream,
+            read: handed.read,
             back: handed.back,
             seen: (0, Hands::AtRest),
             since: Instant::now(),
@@ -167,21 +170,23 @@ impl Attendant {
         let sent = stream.write_with(&frame, away.stream.as_fd()).await.is_ok();
         self.lease.touch();
         // If it was not sent as a whole, nothing was begun, and what was read is still here.
-        if sent {
-            self.away.insert(seated.connection(), away);
-        } else {
-            self.release(away, Vec::new(), handed.read);
-        }
+        self.away.insert(seated.connection(), away);
         sent
     }
 
     /// The executor gives a connection back.
     fn given_back(&mut self, payload: &[u8]) -> bool {
         let Ok((message, rest)) = decode_with_tail::<GivenBack>(payload) else { return false };
-        // One whose client was gone is not here any more.
-        if let Some(away) = self.away.remove(&message.connection) {
-            let (answer, read) = rest.split_at_checked(message.answer as usize).unwrap_or((rest, &[]));
-            self.release(away, answer.to_vec(), read.to_vec());
+        match self.away.remove(&message.connection) {
+            Some(away) => {
+                let (answer, read) = rest.split_at_checked(message.answer as usize).unwrap_or((rest, &[]));
+                self.release(away, answer.to_vec(), read.to_vec());
+            }
+            // Its client has gone on the way.
+            None => {
+                let gone = self.cancelled.iter().find(|(_, seated, _)| seated.connection() == message.connection);
+                gone.into_iter().for_each(|(_, seated, _)| seated.clear());
+            }
         }
         true
     }
@@ -210,8 +215,10 @@ impl Attendant {
             .map(|away| away.seated.connection())
             .collect();
         for connection in taken {
-            if let Some(away) = self.away.remove(&connection) {
-                self.release(away, Vec::new(), Vec::new());
+            if let Some(mut away) = self.away.remove(&connection) {
+                let has_begun = away.seated.served() > 0;
+                let read = std::mem::take(&mut away.read);
+                self.release(away, Vec::new(), if has_begun { Vec::new() } else { read });
             }
         }
     }

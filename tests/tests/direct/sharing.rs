@@ -24,6 +24,23 @@ fn a_slow_call_holds_up_no_other_connection() {
 }
 
 #[test]
+fn requests_that_go_along_to_a_busy_executor_are_not_lost() {
+    let cluster = Cluster::builder().setting("stonescriptdb.max_workers_per_database", "2").start();
+    let platform = Platform::register(&cluster, "along", &fixtures::tiny());
+    let mut slow = settled(&cluster, &platform);
+    slow.send("nap", &json!([600]));
+    for _ in 0..10 {
+        // After the first of them the connection is passed on, with the others, to the executor that naps.
+        let mut quick = Line::new(cluster.http(), &platform.name, None);
+        let requests = quick.request("f", &json!([]), &[]).repeat(12);
+        quick.wire.send(&requests).expect("sent");
+        for _ in 0..12 {
+            quick.read().ok();
+        }
+    }
+}
+
+#[test]
 fn who_has_no_executor_gets_the_slot_of_one_that_serves_connections() {
     let cluster = Cluster::builder().setting("stonescriptdb.max_workers", "4").start();
     let platform = Platform::register(&cluster, "many", &fixtures::tiny());
