@@ -68,7 +68,13 @@ impl<'a> World<'a> {
         sql::done(platform.connect().batch_execute(ROWS));
         sql::done(cluster.connect(&platform.database_of(OTHER)).batch_execute(EASY_ROWS));
         platform.migrate(&grown()).ok();
-        World { cluster, platform }
+        let world = World { cluster, platform };
+        // The template of the young bundle is dropped behind the answer, when no tenant has that bundle any more.
+        eventually("one template to be left", || {
+            let templates = world.templates();
+            check(templates.len() == 1, format!("{templates:?}"))
+        });
+        world
     }
 
     /// Everything, once nothing of an earlier deployment is being cleared away any more.
