@@ -119,17 +119,14 @@ impl Attendant {
                 break false;
             }
             if self.leaving {
-                handed.close();
-                while let Ok(handed) = handed.try_recv() {
-                    self.load.fetch_sub(1, Relaxed);
-                    refuse(handed);
-                }
+                self.refuse_all(&mut handed);
                 self.take_back(|_| true);
             }
-            if self.away.is_empty() && self.cancelled.is_empty() && (self.leaving || self.is_spare(&mut handed)) {
+            if self.away.is_empty() && self.cancelled.is_empty() && (self.leaving || self.is_spare()) {
                 break true;
             }
         };
+        self.refuse_all(&mut handed);
         if fit {
             return Ok(self.lease);
         }
@@ -137,12 +134,17 @@ impl Attendant {
         Err(self.lease)
     }
 
-    fn is_spare(&self, handed: &mut UnboundedReceiver<Handed>) -> bool {
-        if self.spare.elapsed() < SPARE || self.load.load(Relaxed) > 0 {
-            return false;
-        }
+    fn is_spare(&self) -> bool {
+        self.spare.elapsed() >= SPARE && self.load.load(Relaxed) == 0
+    }
+
+    /// No more connections are taken; those that are on their way go back.
+    fn refuse_all(&mut self, handed: &mut UnboundedReceiver<Handed>) {
         handed.close();
-        true
+        while let Ok(handed) = handed.try_recv() {
+            self.load.fetch_sub(1, Relaxed);
+            refuse(handed);
+        }
     }
 
     /// Passes a connection on to the executor.
