@@ -1,6 +1,6 @@
 //! What those are told for whom there is no executor.
 
-use acceptance::{Cluster, Platform, fixtures};
+use acceptance::{Answer, Cluster, Platform, fixtures};
 use serde_json::json;
 
 use crate::{wait_for, wake_all};
@@ -34,14 +34,15 @@ fn who_waited_for_too_long_is_told_what_was_in_the_way() {
     platform.call("f", json!([])).ok();
 }
 
-#[test]
-fn who_finds_the_queue_full_is_told_so_at_once() {
+/// Two call while the only executor sleeps, and there is room for one of them to wait: gives the answer of the other.
+fn refused_with(setting: &str) -> Answer {
     let cluster = Cluster::builder()
         .setting("stonescriptdb.max_workers_per_database", "1")
-        .setting("stonescriptdb.max_queue", "1")
+        .setting(setting, "1")
         .setting("stonescriptdb.queue_timeout", "60s")
         .start();
     let platform = Platform::register(&cluster, "full", &fixtures::tiny());
+    let mut refused = None;
     std::thread::scope(|scope| {
         while_asleep(&cluster, &platform, || {
             // One of the two has the place in the queue, and waits until the sleeper is woken.
@@ -53,38 +54,24 @@ fn who_finds_the_queue_full_is_told_so_at_once() {
             wake_all(&mut cluster.control());
             let mut answers = calls.map(|call| call.join().expect("a caller"));
             answers.sort_by_key(|answer| answer.status);
-            let [answered, refused] = answers;
+            let [answered, other] = answers;
             answered.ok();
-            let refused = refused.error(503, "pool_exhausted").says("stonescriptdb.max_queue");
-            assert!(
-                refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|s| s >= 1)),
-                "{refused}"
-            );
+            refused = Some(other);
         });
     });
+    refused.expect("a refusal").error(503, "pool_exhausted").says(setting)
+}
+
+#[test]
+fn who_finds_the_queue_full_is_told_so_at_once() {
+    let refused = refused_with("stonescriptdb.max_queue");
+    let seconds = refused.header("retry-after").and_then(|seconds| seconds.parse::<u32>().ok());
+    assert!(seconds.is_some_and(|seconds| seconds >= 1), "{refused}");
 }
 
 #[test]
 fn the_queues_of_all_have_an_end_too() {
-    let cluster = Cluster::builder()
-        .setting("stonescriptdb.max_workers_per_database", "1")
-        .setting("stonescriptdb.max_queue_total", "1")
-        .setting("stonescriptdb.queue_timeout", "60s")
-        .start();
-    let platform = Platform::register(&cluster, "total", &fixtures::tiny());
-    std::thread::scope(|scope| {
-        while_asleep(&cluster, &platform, || {
-            let calls = [scope.spawn(|| platform.call("f", json!([]))), scope.spawn(|| platform.call("f", json!([])))];
-            acceptance::eventually("the refusal", || {
-                let done = calls.iter().filter(|call| call.is_finished()).count();
-                acceptance::wait::check(done == 1, done)
-            });
-            wake_all(&mut cluster.control());
-            let answers = calls.map(|call| call.join().expect("a caller"));
-            let refused = answers.into_iter().find(|answer| answer.status != 200).expect("a refusal");
-            refused.error(503, "pool_exhausted").says("stonescriptdb.max_queue_total");
-        });
-    });
+    refused_with("stonescriptdb.max_queue_total");
 }
 
 #[test]
