@@ -22,9 +22,9 @@ CREATE FUNCTION migrate_all(platform text, schema_name text DEFAULT NULL, schema
                             canary text[] DEFAULT '{}', parallel integer DEFAULT 2, on_error text DEFAULT 'stop',
                             retries integer DEFAULT 1, force boolean DEFAULT false, allow text[] DEFAULT '{}',
                             dry_run boolean DEFAULT false, verify boolean DEFAULT false, seeders text DEFAULT 'check',
-                            wait boolean DEFAULT true) RETURNS jsonb
+                            wait boolean DEFAULT true, full_verify boolean DEFAULT false) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_migrate_all';
-COMMENT ON FUNCTION migrate_all(text, text, bytea, text[], text[], integer, text, integer, boolean, text[], boolean, boolean, text, boolean) IS
+COMMENT ON FUNCTION migrate_all(text, text, bytea, text[], text[], integer, text, integer, boolean, text[], boolean, boolean, text, boolean, boolean) IS
     'brings all databases of a platform''s schema (or those of some tenants) to a bundle, by default the newest: canaries first, the others parallel at a time. wait => false leaves it to the server worker and returns at once. Commits by itself, database by database';
 
 CREATE FUNCTION cancel_deployment(deployment uuid) RETURNS jsonb

@@ -8,10 +8,11 @@ COMMENT ON FUNCTION register(bytea, text, text, boolean, text[]) IS
 
 CREATE FUNCTION migrate(schema bytea, platform text DEFAULT NULL, tenant_id text DEFAULT NULL, force boolean DEFAULT false,
                         allow text[] DEFAULT '{}', dry_run boolean DEFAULT false, verify boolean DEFAULT false,
-                        seeders text DEFAULT 'check', plan text DEFAULT NULL) RETURNS jsonb
+                        seeders text DEFAULT 'check', plan text DEFAULT NULL,
+                        full_verify boolean DEFAULT false) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_migrate';
-COMMENT ON FUNCTION migrate(bytea, text, text, boolean, text[], boolean, boolean, text, text) IS
-    'brings the databases of a platform (or of one tenant) to the state of a bundle. Commits by itself, whatever the calling transaction does later. verify compares everything even where nothing has changed; seeders => ''insert_missing'' inserts rows that seeders make and that are missing; plan is the fingerprint of the only plan that may run';
+COMMENT ON FUNCTION migrate(bytea, text, text, boolean, text[], boolean, boolean, text, text, boolean) IS
+    'brings the databases of a platform (or of one tenant) to the state of a bundle. Commits by itself, whatever the calling transaction does later. verify looks into databases that seem to be up to date, and compares those of which any row of the catalog has changed; full_verify compares all; seeders => ''insert_missing'' inserts rows that seeders make and that are missing; plan is the fingerprint of the only plan that may run';
 
 CREATE FUNCTION plan(schema bytea, platform text DEFAULT NULL, tenant_id text DEFAULT 'main')
     RETURNS TABLE (seq integer, object text, class text, hazards text[], sql text, transactional boolean, lock_timeout interval,

@@ -48,7 +48,8 @@ fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> 
             allow: arguments.texts(4),
             dry_run: arguments.boolean(5),
             continue_on_error: false,
-            verify: arguments.boolean(6),
+            verify: arguments.boolean(6) || arguments.boolean(9),
+            full_verify: arguments.boolean(9),
             seeders: missing_rows(arguments.text(7))?,
             plan: arguments.text(8),
         },
@@ -61,7 +62,8 @@ fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> 
     json(&BackendRequest::Deploy { deployment, wait: true })
 }
 
-/// `migrate_all(platform, schema_name, schema, tenants, canary, parallel, on_error, retries, force, allow, dry_run, verify, seeders, wait)`.
+/// `migrate_all(platform, schema_name, schema, tenants, canary, parallel, on_error, retries, force, allow, dry_run, verify, seeders, wait,
+/// full_verify)`.
 pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
     let continue_on_error = match arguments.text(6).as_deref() {
         None | Some("stop") => false,
@@ -87,7 +89,8 @@ pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
             allow: arguments.texts(9),
             dry_run: arguments.boolean(10),
             continue_on_error,
-            verify: arguments.boolean(11),
+            verify: arguments.boolean(11) || arguments.boolean(14),
+            full_verify: arguments.boolean(14),
             seeders: missing_rows(arguments.text(12))?,
             plan: None,
         },

@@ -33,8 +33,11 @@ pub struct DeployOptions {
     pub dry_run: bool,
     /// Go on with the other databases after one has failed.
     pub continue_on_error: bool,
-    /// Compare everything, even where the recorded state says that nothing has changed.
+    /// Look into the database, even where the registry says that nothing is to be done.
     pub verify: bool,
+    /// And compare its catalog object by object, even where the versions of its rows are those of the last comparison.
+    #[serde(default)]
+    pub full_verify: bool,
     /// What to do about rows of seeders that are missing in a database that is migrated.
     pub seeders: MissingRows,
     /// The fingerprint of the only plan that may run.

@@ -70,7 +70,7 @@ pub(super) fn run(request: &DeployRequest) -> Result<DeployAnswer, Failure> {
         return clone_of_template(request, &seeds).map(done);
     }
     if request.start == Start::Existing
-        && !request.options.verify
+        && !request.options.full_verify
         && let Some(report) = at_once(request, &seeds)?
     {
         return Ok(done(report));

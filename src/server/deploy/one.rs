@@ -133,7 +133,7 @@ impl OneDatabase<'_> {
         };
         let owner = self.target(Some(&self.prepared.owner_role));
         // Whether there is anything to do is asked first: the proof is large.
-        if !self.options.verify && start != Start::Empty {
+        if !self.options.full_verify && start != Start::Empty {
             let ask = ExecutorRequest::Deploy(request);
             if let DeployAnswer::Done(report) = self.watched(&owner, &ask).await? {
                 return Ok(*report);

@@ -21,6 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::body::{self, invalid};
 use super::v1::{answer_deployment, missing, missing_rows};
+use super::verify::Verify;
 use super::{Reply, Sender, access, answer};
 use crate::server::App;
 use crate::server::deploy::{self, Event, Job};
@@ -184,7 +185,7 @@ struct MigrateBody {
     #[serde(default)]
     dry_run: bool,
     #[serde(default)]
-    verify: bool,
+    verify: Verify,
     on_error: Option<String>,
     seeders: Option<String>,
     plan: Option<String>,
@@ -249,7 +250,8 @@ impl MigrateBody {
                 allow: self.allow.into_names(),
                 dry_run: self.dry_run,
                 continue_on_error: body::goes_on_after_errors(self.on_error.as_deref(), goes_on)?,
-                verify: self.verify,
+                verify: self.verify.is_asked(),
+                full_verify: self.verify == Verify::Full,
                 seeders: missing_rows(self.seeders.as_deref())?,
                 plan: self.plan,
             },

@@ -12,6 +12,7 @@ mod lines;
 pub(crate) mod plain;
 mod v1;
 mod v2;
+mod verify;
 
 use std::convert::Infallible;
 use std::net::IpAddr;

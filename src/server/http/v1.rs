@@ -17,6 +17,7 @@ use stonescriptdb_protocol::{
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
+use super::verify::Verify;
 use super::{Reply, Sender, accept, access, answer, calling, lines, plain};
 use crate::postgres::seats;
 use crate::server::App;
@@ -202,12 +203,14 @@ fn options(form: &Form, mode: DeployMode) -> Result<DeployOptions, Failure> {
     if mode == DeployMode::Register && form.flag("dry_run")? {
         return Err(invalid("a dry run is asked of /migrate".to_owned()));
     }
+    let verify = Verify::of_field(form.text("verify"))?;
     Ok(DeployOptions {
         force: form.flag("force")?,
         allow: allow.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect(),
         dry_run: mode == DeployMode::Migrate && form.flag("dry_run")?,
         continue_on_error,
-        verify: form.flag("verify")?,
+        verify: verify.is_asked(),
+        full_verify: verify == Verify::Full,
         seeders: missing_rows(form.text("seeders"))?,
         plan: form.text("plan").map(str::to_owned),
     })

@@ -83,7 +83,7 @@ fn every_type_in_every_spelling() {
                 &platform.name,
                 None,
                 &files.tar_gz(),
-                &[("dry_run", "true"), ("verify", "true")],
+                &[("dry_run", "true"), ("verify", "full")],
             );
             assert_eq!(answer.ok().json["plan"], json!([]), "round {round}");
             platform.migrate(&files).ok().field("status", "completed");

@@ -192,7 +192,7 @@ fn a_tenant_made_of_another_spelling_is_the_same() {
             &world.platform.name,
             Some(&format!("t{number}")),
             &files.tar_gz(),
-            &[("dry_run", "true"), ("verify", "true")],
+            &[("dry_run", "true"), ("verify", "full")],
         );
         assert_eq!(answer.ok().json["plan"], json!([]), "{what}");
     }

@@ -204,12 +204,12 @@ pub struct Moment {
 #[track_caller]
 pub fn assert_nothing_to_do(cluster: &Cluster, platform: &str, files: &Files, why: &str) {
     let migrate = |more: &[(&str, &str)]| cluster.http().migrate(platform, None, &files.tar_gz(), more);
-    for more in [&[("dry_run", "true")][..], &[("dry_run", "true"), ("verify", "true")]] {
+    for more in [&[("dry_run", "true")][..], &[("dry_run", "true"), ("verify", "full")]] {
         let answer = migrate(more);
         assert!(answer.status == 200 && answer.json["status"] == "planned", "{why}: {answer}");
         assert_eq!(answer.json["plan"], Value::Array(Vec::new()), "the plan, {why}");
     }
-    for more in [&[("verify", "true")][..], &[]] {
+    for more in [&[("verify", "full")][..], &[("verify", "true")], &[]] {
         let answer = migrate(more);
         assert!(answer.status == 200 && answer.json["status"] == "completed", "{why}: {answer}");
         assert_eq!(answer.json["functions_updated"], 0, "{why}: {answer}");

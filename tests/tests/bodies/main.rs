@@ -78,7 +78,7 @@ fn assert_exact(cluster: &Cluster, platform: &Platform<'_>, tenant: &str, files:
     let mut client = cluster.connect(&platform.database_of(tenant));
     let state = "SELECT concat_ws(' ', bundle_sha256, stamp, fingerprint) FROM public._stonescriptdb_state";
     let recorded = sql::text(&mut client, state);
-    let answer = migrate(cluster, platform, tenant, files, &[("verify", "true")]).ok().field("functions_updated", 0);
+    let answer = migrate(cluster, platform, tenant, files, &[("verify", "full")]).ok().field("functions_updated", 0);
     assert_eq!(answer.str("from_fingerprint"), answer.str("to_fingerprint"), "{answer}");
     assert_long(cluster, &answer);
     assert_eq!(sql::text(&mut client, state), recorded, "what was recorded before is what is there");

@@ -184,7 +184,7 @@ fn what_a_dbas_event_trigger_does_is_seen() {
          CREATE EVENT TRIGGER meddle ON ddl_command_end WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION meddle()",
     );
     // The state with the trigger is recorded, and it is said that this is the bundle's own: only what the trigger does can tell.
-    migrate(&cluster, &platform, "main", &shop(), &[("verify", "true")]).ok();
+    migrate(&cluster, &platform, "main", &shop(), &[("verify", "full")]).ok();
     let sha256 = sql::text(&mut platform.connect(), "SELECT bundle_sha256 FROM _stonescriptdb_state");
     let fingerprint = sql::text(
         &mut cluster.control(),

@@ -167,9 +167,14 @@ fn options_that_make_no_sense_are_refused() {
         assert!(result.is_err(), "{options} was accepted: {result:?}");
         refused(result).sqlstate("22023");
     }
-    for field in
-        [("parallel", "0"), ("parallel", "many"), ("retries", "-1"), ("on_error", "perhaps"), ("wait", "perhaps")]
-    {
+    for field in [
+        ("parallel", "0"),
+        ("parallel", "many"),
+        ("retries", "-1"),
+        ("on_error", "perhaps"),
+        ("verify", "perhaps"),
+        ("wait", "perhaps"),
+    ] {
         let answer = cluster.http().migrate(&fleet.platform.name, None, &bundle(2).tar_gz(), &[field]);
         answer.error(400, "invalid_request");
     }

@@ -152,6 +152,24 @@ fn verify_looks_at_every_database() {
     assert_eq!(fleet.edition("t003"), 2, "found and repaired: {answer:#}");
 }
 
+/// Versions of rows are believed by `verify`, and by `full_verify` not even those.
+#[test]
+fn full_verify_compares_what_has_the_recorded_stamp() {
+    const STAMP: &str = include_str!("../../../crates/schema/src/catalog/stamp.sql");
+    let cluster = Cluster::start();
+    let fleet = Fleet::new(&cluster, "fullverify", &bundle(1), 2);
+    let silent =
+        "UPDATE pg_proc SET prosrc = 'SELECT 77' WHERE proname = 'edition' AND pronamespace = 'public'::regnamespace";
+    let forge = format!(
+        "{silent}; UPDATE _stonescriptdb_state SET stamp = encode(sha256(convert_to(({STAMP}), 'UTF8')), 'hex')"
+    );
+    by_hand(&cluster, &fleet.database("t001"), &forge);
+    let answer = sql::done(fleet.run(&bundle(1), "verify => true"));
+    assert_eq!((&answer["failed"], fleet.edition("t001")), (&json!(0), json!(77)), "the stamp is believed: {answer:#}");
+    let answer = sql::done(fleet.run(&bundle(1), "full_verify => true"));
+    assert_eq!((&answer["failed"], fleet.edition("t001")), (&json!(0), json!(1)), "found and repaired: {answer:#}");
+}
+
 /// What an earlier deployment did not finish is not there already.
 #[test]
 fn an_unfinished_database_is_not_unchanged() {

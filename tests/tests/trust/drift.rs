@@ -127,7 +127,7 @@ fn each_change_by_hand_is_listed_and_repaired() {
         let left = check(&cluster, &platform.name, "main");
         if !left.is_empty() {
             wrong.push(format!("{change}: after the repair there is {left:?}"));
-            migrate(&cluster, &platform, "main", &bundle(), &[("verify", "true"), ("force", "true")]);
+            migrate(&cluster, &platform, "main", &bundle(), &[("verify", "full"), ("force", "true")]);
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), CHANGES.len(), wrong.join("\n"));
@@ -217,7 +217,7 @@ fn everything_at_once_in_one_tenant_of_several() {
     platform.call_tenant("a", "stray_function", json!([])).error(403, "unauthorized_function");
     // And again there is nothing to do, though the extras are still there.
     let before = acceptance::Snapshot::of(&cluster, &platform.database_of("a"));
-    let answer = migrate(&cluster, &platform, "a", &bundle(), &[("verify", "true")]).ok();
+    let answer = migrate(&cluster, &platform, "a", &bundle(), &[("verify", "full")]).ok();
     assert!(warnings(&answer).contains("stray"), "it is still undeclared: {answer}");
     before.assert_unchanged(&cluster, &platform.database_of("a"), "there was nothing to repair");
 }

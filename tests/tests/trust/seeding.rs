@@ -101,7 +101,7 @@ fn sequences_start_where_the_seeder_left_them() {
     // However often it was deployed, planned and compared.
     for _ in 0..2 {
         platform.register_again(&bundle()).ok();
-        migrate(&cluster, &platform, "main", &bundle(), &[("verify", "true")]).ok();
+        migrate(&cluster, &platform, "main", &bundle(), &[("verify", "full")]).ok();
         migrate(&cluster, &platform, "main", &bundle(), &[("dry_run", "true")]).ok();
     }
     platform.register_tenant("a", &bundle()).ok();
@@ -193,7 +193,7 @@ fn what_depends_on_the_database_is_each_tenants_own() {
             [platform.database_of(tenant), "0".into()]
         );
         // The row is known by its key, whatever value another database would have.
-        migrate(&cluster, &platform, tenant, &files, &[("verify", "true")]).ok();
+        migrate(&cluster, &platform, tenant, &files, &[("verify", "full")]).ok();
     }
     // A row that is inserted again is what the seeder makes here, not what it made in the template.
     let mut client = cluster.connect(&platform.database_of("a"));
