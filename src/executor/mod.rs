@@ -5,6 +5,7 @@ mod channel;
 mod control;
 mod deploy;
 mod direct;
+mod eager;
 mod extensions;
 mod recognise;
 

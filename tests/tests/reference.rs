@@ -1,0 +1,136 @@
+//! The reference in docs/ is what the catalog says: `docs/sql.md` is made from its comments, and `docs/settings.md` has every setting.
+//!
+//! `SSDB_WRITE_REFERENCE=1` writes `docs/sql.md` anew instead of comparing it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use acceptance::{shared, sql};
+use postgres::{Client, Row};
+
+const HEAD: &str = "\
+# The SQL surface
+
+Functions and views of the schema `stonescriptdb`, in the control database. Members of `stonescriptdb_admin` may use them. Made from the
+comments in the catalog (`SSDB_WRITE_REFERENCE=1 cargo test -p acceptance --test reference`); what they are for is told in
+[deploying.md](deploying.md), [fleets.md](fleets.md), [tenants.md](tenants.md) and [http.md](http.md).
+";
+
+const FUNCTIONS: &str = "
+SELECT p.proname::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid), obj_description(p.oid, 'pg_proc')
+FROM pg_proc p
+WHERE p.pronamespace = 'stonescriptdb'::regnamespace AND has_function_privilege('stonescriptdb_admin', p.oid, 'EXECUTE')
+      AND p.prorettype <> 'trigger'::regtype
+ORDER BY 1, 2";
+
+const VIEWS: &str = "
+SELECT c.relname::text, obj_description(c.oid, 'pg_class'), a.attname::text, format_type(a.atttypid, a.atttypmod),
+       coalesce(col_description(c.oid, a.attnum), '')
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relnamespace = 'stonescriptdb'::regnamespace AND c.relkind = 'v'
+ORDER BY c.relname, a.attnum";
+
+fn docs(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
+}
+
+fn rows(client: &mut Client, query: &str) -> Vec<Row> {
+    sql::done(client.query(query, &[]))
+}
+
+/// A comment as a sentence.
+fn sentence(comment: &str) -> String {
+    let mut letters = comment.chars();
+    let first: String = letters.next().map(|letter| letter.to_uppercase().collect()).unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// Arguments, each on a line of its own where they would not fit on one.
+fn signature(name: &str, arguments: &str, result: &str) -> String {
+    let short = format!("{name}({arguments}) → {result}");
+    if short.chars().count() <= 120 {
+        return short;
+    }
+    // Types and defaults of this schema have no commas but in TABLE (...) of results.
+    let arguments = arguments.replace(", ", ",\n    ");
+    format!("{name}(\n    {arguments}\n) → {result}")
+}
+
+fn reference(client: &mut Client) -> String {
+    let mut text = format!("{HEAD}\n## Functions\n");
+    for row in rows(client, FUNCTIONS) {
+        let (name, arguments, result, comment): (String, String, String, String) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let signature = signature(&name, &arguments, &result);
+        write!(text, "\n### {name}\n\n```\n{signature}\n```\n\n{}\n", sentence(&comment)).expect("a string takes it");
+    }
+    text.push_str("\n## Views\n");
+    let mut last = String::new();
+    for row in rows(client, VIEWS) {
+        let (view, comment, column, kind, about): (String, String, String, String, String) =
+            (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4));
+        if view != last {
+            write!(text, "\n### {view} (view)\n\n{}\n\n| column | type | |\n|---|---|---|\n", sentence(&comment))
+                .expect("a string takes it");
+            last = view;
+        }
+        writeln!(text, "| `{column}` | {kind} | {about} |").expect("a string takes it");
+    }
+    text
+}
+
+#[test]
+fn the_sql_reference_is_what_the_catalog_says() {
+    let cluster = shared();
+    let made = reference(&mut cluster.control());
+    let path = docs("sql.md");
+    if std::env::var_os("SSDB_WRITE_REFERENCE").is_some() {
+        std::fs::write(&path, &made).expect("docs/sql.md can be written");
+    }
+    let committed = std::fs::read_to_string(&path).expect("docs/sql.md");
+    let differs = made.lines().zip(committed.lines()).find(|(made, committed)| made != committed);
+    assert!(
+        made == committed,
+        "docs/sql.md is not what the catalog says, at {differs:?}; SSDB_WRITE_REFERENCE=1 writes it anew"
+    );
+}
+
+/// One row of the table in docs/settings.md: default, unit, when it takes effect.
+fn documented() -> BTreeMap<String, (String, String, String)> {
+    let text = std::fs::read_to_string(docs("settings.md")).expect("docs/settings.md");
+    let mut settings = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (Some(name), Some(default), Some(unit), Some(effect)) =
+            (cells.get(1), cells.get(2), cells.get(3), cells.get(5))
+        else {
+            panic!("too few cells: {line}")
+        };
+        let plain = |cell: &str| cell.trim_matches('`').to_owned();
+        let default = if *default == "empty" { String::new() } else { plain(default) };
+        settings.insert(plain(name), (default, plain(unit), plain(effect)));
+    }
+    settings
+}
+
+#[test]
+fn the_table_of_settings_is_what_the_server_says() {
+    let cluster = shared();
+    let query = "SELECT substr(name, 15), coalesce(boot_val, ''), coalesce(unit, ''),
+                        CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload' ELSE context END
+                 FROM pg_settings WHERE name LIKE 'stonescriptdb.%'";
+    let mut of_server: BTreeMap<String, (String, String, String)> = rows(&mut cluster.control(), query)
+        .iter()
+        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3))))
+        .collect();
+    let mut documented = documented();
+    // What is secret is not listed by the server.
+    assert!(documented.remove("admin_token").is_some(), "admin_token is not documented");
+    of_server.remove("admin_token");
+    let names = |settings: &BTreeMap<String, _>| settings.keys().cloned().collect::<Vec<String>>();
+    assert_eq!(names(&documented), names(&of_server), "the settings that docs/settings.md has, and those there are");
+    for (name, row) in &documented {
+        assert_eq!(Some(row), of_server.get(name), "{name}: default, unit, takes effect");
+    }
+}
