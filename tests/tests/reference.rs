@@ -134,3 +134,18 @@ fn the_table_of_settings_is_what_the_server_says() {
         assert_eq!(Some(row), of_server.get(name), "{name}: default, unit, takes effect");
     }
 }
+
+/// Every code of an error has a line that says what to do about it.
+#[test]
+fn every_error_is_explained() {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../src/error.rs");
+    let source = std::fs::read_to_string(source).expect("src/error.rs");
+    let codes: Vec<&str> =
+        source.lines().filter_map(|line| line.split_once("=> (\"")?.1.split_once('"')).map(|(code, _)| code).collect();
+    assert!(codes.len() > 20, "the codes are not found in src/error.rs: {codes:?}");
+    for document in ["operating.md", "http.md"] {
+        let text = std::fs::read_to_string(docs(document)).expect("a document");
+        let missing: Vec<&&str> = codes.iter().filter(|code| !text.contains(&format!("`{code}`"))).collect();
+        assert!(missing.is_empty(), "docs/{document} does not have {missing:?}");
+    }
+}
