@@ -1,13 +1,14 @@
 //! Every setting of the extension, each with its reason, and a copy of them as plain data for the threads.
 
 mod define;
+mod listening;
 
 use std::ffi::CString;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use pgrx::GucSetting;
+use pgrx::{GucSetting, PostgresGucEnum};
 
 pub(crate) use define::define;
 
@@ -74,12 +75,59 @@ static HEADER_TIMEOUT: Number = Number::new(10_000);
 static BODY_TIMEOUT: Number = Number::new(60_000);
 /// A client that takes nothing of its answer for so long is cut off: it may hold an executor.
 static STALL_TIMEOUT: Number = Number::new(10_000);
+/// How long a connection may be idle between two requests. Longer than [`HEADER_TIMEOUT`]: clients keep connections in pools.
+static KEEPALIVE_TIMEOUT: Number = Number::new(75_000);
+/// hyper's buffer for a head, so not less than its least, 8 kB.
+static MAX_HEADER_SIZE: Number = Number::new(64);
+/// hyper has room for 100 on its stack; for another number it allocates for each request.
+static MAX_HEADERS: Number = Number::new(100);
+/// So that one client cannot have all of [`MAX_HTTP_CONNECTIONS`].
+static MAX_HTTP_CONNECTIONS_PER_ADDRESS: Number = Number::new(2_500);
+/// Bodies are read into memory: without a limit for all of them, enough clients could have the kernel end the server worker.
+static MAX_BODY_MEMORY: Number = Number::new(256 * 1024);
+/// An upload may take as long as [`BODY_TIMEOUT`].
+static MAX_UPLOADS: Number = Number::new(64);
+/// PostgreSQL's own parser takes some thousand levels, by its stack; serious JSON has a dozen.
+static MAX_JSON_DEPTH: Number = Number::new(1_000);
+/// Each holds its archive in memory while it waits for its turn.
+static MAX_DEPLOYMENTS: Number = Number::new(200);
+/// Per minute: what clients can cause must not fill the disk that the log is on.
+static MAX_LOG_MESSAGES: Number = Number::new(1_000);
+/// Plain by default: loopback needs none, and there is no certificate to begin with.
+static TLS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// The names that PostgreSQL's own settings have by default.
+static TLS_CERT_FILE: Text = Text::new(Some(c"server.crt"));
+static TLS_KEY_FILE: Text = Text::new(Some(c"server.key"));
+/// Empty: clients need no certificate.
+static TLS_CA_FILE: Text = Text::new(Some(c""));
+static TLS_MIN_PROTOCOL_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
 /// Threads of the server worker for HTTP and the broker.
 static IO_THREADS: Number = Number::new(1);
 /// Off: every request goes through the server worker, which is slower.
 static DIRECT_CONNECTIONS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
 static ALLOWED_EXTENSIONS: Text = Text::new(Some(c""));
+
+/// Versions of TLS, named as by PostgreSQL. Older ones there are none of in rustls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
+pub(crate) enum TlsVersion {
+    /// 1.2 and 1.3.
+    #[name = c"TLSv1.2"]
+    Tls12,
+    /// 1.3 only.
+    #[name = c"TLSv1.3"]
+    Tls13,
+}
+
+/// How TLS is to be served; paths as they were given, relative ones to the data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsSettings {
+    pub(crate) cert_file: String,
+    pub(crate) key_file: String,
+    /// Empty: clients need no certificate.
+    pub(crate) ca_file: String,
+    pub(crate) least: TlsVersion,
+}
 
 /// A copy of the settings, for code that may not touch PostgreSQL.
 #[derive(Clone, Debug)]
@@ -115,6 +163,18 @@ pub(crate) struct Settings {
     pub(crate) header_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) stall_timeout: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) max_header_size: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) max_http_connections_per_address: usize,
+    pub(crate) max_body_memory: usize,
+    pub(crate) max_uploads: usize,
+    pub(crate) max_json_depth: usize,
+    pub(crate) max_deployments: usize,
+    /// Zero is no limit.
+    pub(crate) max_log_messages: u32,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<TlsSettings>,
     pub(crate) io_threads: usize,
     pub(crate) direct_connections: bool,
 }
@@ -152,6 +212,22 @@ pub(crate) fn current() -> Settings {
         header_timeout: milliseconds(&HEADER_TIMEOUT),
         body_timeout: milliseconds(&BODY_TIMEOUT),
         stall_timeout: milliseconds(&STALL_TIMEOUT),
+        keepalive_timeout: milliseconds(&KEEPALIVE_TIMEOUT),
+        max_header_size: positive(&MAX_HEADER_SIZE) as usize * 1024,
+        max_headers: positive(&MAX_HEADERS) as usize,
+        max_http_connections_per_address: positive(&MAX_HTTP_CONNECTIONS_PER_ADDRESS) as usize,
+        // One archive of the greatest size must always find room.
+        max_body_memory: (positive(&MAX_BODY_MEMORY) as usize).max(positive(&MAX_ARCHIVE_SIZE) as usize * 2) * 1024,
+        max_uploads: positive(&MAX_UPLOADS) as usize,
+        max_json_depth: positive(&MAX_JSON_DEPTH) as usize,
+        max_deployments: positive(&MAX_DEPLOYMENTS) as usize,
+        max_log_messages: positive(&MAX_LOG_MESSAGES),
+        tls: TLS.get().then(|| TlsSettings {
+            cert_file: text(&TLS_CERT_FILE),
+            key_file: text(&TLS_KEY_FILE),
+            ca_file: text(&TLS_CA_FILE),
+            least: TLS_MIN_PROTOCOL_VERSION.get(),
+        }),
         io_threads: positive(&IO_THREADS) as usize,
         direct_connections: DIRECT_CONNECTIONS.get(),
     }

@@ -49,7 +49,7 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             })?;
             calls::batch(app, whom, over_sql(&role), &calls).await.map(|body| body.to_vec())
         }
-        BackendRequest::Deploy { deployment, wait } => text(&answered(deploy::begin(app, deployment), wait).await?.0),
+        BackendRequest::Deploy { deployment, wait } => text(&answered(deploy::begin(app, deployment)?, wait).await?.0),
         BackendRequest::Create { platform, schema, tenant, asked } => {
             deploy::create_tenant(app, platform, schema, tenant, asked).await.and_then(|body| text(&body))
         }

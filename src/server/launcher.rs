@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::log::{self, LogLimit};
 use super::pool::Pool;
 use crate::postgres::worker::{self, WorkerHandle, WorkerState};
+use crate::settings::Settings;
 
 /// What only the main thread can do.
 pub(super) enum MainRequest {
@@ -29,12 +31,19 @@ pub(super) enum MainRequest {
 pub(crate) struct MainThread {
     requests: mpsc::Sender<MainRequest>,
     waker: Arc<UnixStream>,
+    log_limit: Arc<LogLimit>,
 }
 
 impl MainThread {
-    pub(super) fn new(waker: UnixStream) -> (MainThread, mpsc::Receiver<MainRequest>) {
+    pub(super) fn new(waker: UnixStream, settings: &Settings) -> (MainThread, mpsc::Receiver<MainRequest>) {
         let (sender, receiver) = mpsc::channel();
-        (MainThread { requests: sender, waker: Arc::new(waker) }, receiver)
+        let log_limit = Arc::new(LogLimit::new(settings.max_log_messages));
+        (MainThread { requests: sender, waker: Arc::new(waker), log_limit }, receiver)
+    }
+
+    /// How much may be logged, to be asked and told by the main thread too.
+    pub(super) fn log_limit(&self) -> &LogLimit {
+        &self.log_limit
     }
 
     pub(super) fn ask(&self, request: MainRequest) {
@@ -43,8 +52,11 @@ impl MainThread {
         let _ = (&*self.waker).write(&[1]);
     }
 
+    /// Writes a line to the server's log, if not too many were written within the minute.
     pub(crate) fn log(&self, message: impl Into<String>) {
-        self.ask(MainRequest::Log(message.into()));
+        if self.log_limit.admits() {
+            self.ask(MainRequest::Log(log::shortened(message.into())));
+        }
     }
 
     /// Waits until the registry in memory has everything that was committed before.

@@ -1,29 +1,17 @@
 //! The threads, the listening sockets, and their end.
 
-use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::body::Bytes;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::direct::{self, Back, Habit, Offer};
-use super::http::Io;
-use super::outgoing::Outgoing;
-use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, http};
+use super::front::Front;
+use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy};
 use crate::postgres::worker;
 use crate::settings::Settings;
 
@@ -35,8 +23,6 @@ const BIND_RETRY: Duration = Duration::from_secs(2);
 const OWN_DESCRIPTORS: usize = 400;
 /// The kernel's queue of connections not yet accepted.
 const BACKLOG: u32 = 1024;
-/// The head of a request, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
 
 /// The running threads.
 pub(super) struct Threads {
@@ -132,24 +118,29 @@ async fn listen(app: Arc<App>, alive: mpsc::Sender<()>) {
     let mut stopping = app.stopping.subscribe();
     let mut reloads = app.reloads.subscribe();
     let room = worker::raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
-    let front = Front { router: http::router(app.clone()), app: app.clone(), alive, connections: Arc::default(), room };
+    let front = Front::new(app.clone(), alive, room);
+    let mut served = None;
+    let mut listeners = None;
     loop {
         let settings = app.settings();
-        let (stop_listeners, stopped) = watch::channel(());
-        for address in addresses(&app, &settings) {
-            tokio::spawn(serve_address(front.clone(), address, stopped.clone()));
-        }
-        loop {
-            tokio::select! {
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-                changed = reloads.changed() => if changed.is_err() { return },
+        let speaks = front.speak(&settings);
+        let wanted = speaks.then(|| (settings.listen_addresses.clone(), settings.port));
+        if wanted != served {
+            // Closed before others are opened: they may be the same.
+            drop(listeners.take());
+            if wanted.is_some() {
+                let (stop, stopped) = watch::channel(());
+                for address in addresses(&app, &settings) {
+                    tokio::spawn(serve_address(front.clone(), address, stopped.clone()));
+                }
+                listeners = Some(stop);
             }
-            let now = app.settings();
-            if now.listen_addresses != settings.listen_addresses || now.port != settings.port {
-                break;
-            }
+            served = wanted;
         }
-        drop(stop_listeners);
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            changed = reloads.changed() => if changed.is_err() { return },
+        }
     }
 }
 
@@ -179,30 +170,18 @@ fn addresses(app: &App, settings: &Settings) -> Vec<SocketAddr> {
     found
 }
 
-/// What every connection shares.
-#[derive(Clone)]
-struct Front {
-    app: Arc<App>,
-    router: Router,
-    alive: mpsc::Sender<()>,
-    /// Open HTTP connections.
-    connections: Arc<AtomicUsize>,
-    /// How many of them there are descriptors for.
-    room: usize,
-}
-
 async fn serve_address(front: Front, address: SocketAddr, mut stopped: watch::Receiver<()>) {
-    let app = &front.app;
+    let app = front.app();
     let mut stopping = app.stopping.subscribe();
     tokio::select! {
         _ = stopping.wait_for(|stopping| *stopping) => {}
         _ = stopped.changed() => {}
         () = async {
             let listener = bind_patiently(app, address).await;
-            app.main.log(format!("serving HTTP on {address}"));
+            app.main.log(format!("serving {} on {address}", front.spoken()));
             loop {
                 match listener.accept().await {
-                    Ok((stream, peer)) => admit(&front, stream, peer),
+                    Ok((stream, peer)) => front.admit(stream, peer),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
@@ -238,102 +217,4 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-fn admit(front: &Front, stream: TcpStream, peer: SocketAddr) {
-    if front.connections.load(Relaxed) >= front.app.settings().max_http_connections.min(front.room) {
-        tokio::spawn(refuse(stream));
-        return;
-    }
-    front.connections.fetch_add(1, Relaxed);
-    let counted = Counted(front.connections.clone());
-    let front = front.clone();
-    tokio::spawn(async move {
-        let patience = front.app.settings().stall_timeout;
-        let stream = Outgoing::new(stream, patience);
-        stream.serve(|stream| serve_connection(front.app, front.router, stream, patience, peer)).await;
-        drop(counted);
-        drop(front.alive);
-    });
-}
-
-/// One connection in the count, for as long as it lives.
-struct Counted(Arc<AtomicUsize>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-async fn refuse(mut stream: TcpStream) {
-    let answer = http::too_many_connections();
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&answer)).await;
-}
-
-async fn serve_connection(app: Arc<App>, router: Router, mut stream: Outgoing, patience: Duration, peer: SocketAddr) {
-    let habit = Habit::default();
-    let mut read = Vec::new();
-    while let Some((io, more, offer)) =
-        serve_by_hyper(&app, &router, &habit, Io::new(stream, read, habit.clone()), peer).await
-    {
-        let flushes = io.stream.flushes();
-        let Ok(waiting) = io.stream.into_stream().into_std() else { return };
-        match direct::hand_over(&app, waiting, more.into(), offer, peer.ip()).await {
-            Back::Closed => return,
-            Back::Last { stream: last, words } => {
-                let Ok(last) = TcpStream::from_std(last) else { return };
-                let _ = Outgoing::again(last, patience, flushes).write_all(&words).await;
-                return;
-            }
-            Back::Open { stream: back, answer, read: unanswered, served } => {
-                habit.back(served);
-                let Ok(back) = TcpStream::from_std(back) else { return };
-                stream = Outgoing::again(back, patience, flushes);
-                if stream.write_all(&answer).await.is_err() {
-                    return;
-                }
-                read = unanswered;
-            }
-        }
-    }
-}
-
-/// Serves a connection until it is closed, or until an executor may have it: then gives it, and what was read of the next request.
-async fn serve_by_hyper(
-    app: &Arc<App>,
-    router: &Router,
-    habit: &Habit,
-    io: Io,
-    peer: SocketAddr,
-) -> Option<(Io, Bytes, Box<Offer>)> {
-    let settings = app.settings();
-    let mut stopping = app.stopping.subscribe();
-    let service = service_fn(move |request| {
-        habit.begun();
-        http::respond(app.clone(), router.clone(), habit.clone(), peer.ip(), request)
-    });
-    let mut connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(io), service);
-    let due = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
-        Poll::Ready(_) => Poll::Ready(None),
-        Poll::Pending if habit.is_due() => Poll::Ready(habit.offer()),
-        Poll::Pending => Poll::Pending,
-    });
-    tokio::select! {
-        offer = due => {
-            let offer = offer?;
-            let parts = connection.into_parts();
-            return Some((parts.io.into_inner(), parts.read_buf, offer));
-        }
-        _ = stopping.wait_for(|stopping| *stopping) => {}
-    }
-    // It is not to be passed on any more.
-    habit.interrupted();
-    Pin::new(&mut connection).graceful_shutdown();
-    let _ = connection.await;
-    None
 }

@@ -8,14 +8,18 @@ mod broker;
 pub(crate) mod calls;
 mod deploy;
 mod direct;
+mod front;
 pub(crate) mod http;
 mod launcher;
 mod listener;
 mod local;
+mod log;
 mod lookup;
 mod outgoing;
+mod parting;
 mod pool;
 mod registry;
+mod tls;
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -101,7 +105,7 @@ pub(crate) fn main() -> ! {
     if pipe.set_nonblocking(true).is_err() || waker.set_nonblocking(true).is_err() {
         worker::exit(1);
     }
-    let (main, requests) = MainThread::new(waker);
+    let (main, requests) = MainThread::new(waker, &first);
     let app = Arc::new(App {
         pool: pool::Pool::new(main.clone(), &first),
         settings: RwLock::new(Arc::new(first)),
@@ -136,6 +140,7 @@ pub(crate) fn main() -> ! {
         if reload_settings_if_asked() {
             let settings = settings::current();
             app.pool.reload(&settings);
+            app.main.log_limit().set(settings.max_log_messages);
             replace(&app.settings, settings);
             seats::next_epoch();
             app.reloads.send_modify(|count| *count += 1);
@@ -149,6 +154,9 @@ pub(crate) fn main() -> ! {
         if last_tidied.elapsed() >= TICK {
             // Archives and proofs of deployments, and each reading of the registry, leave pages behind that would stay the process's own.
             give_back_freed();
+            if let Some(report) = app.main.log_limit().report() {
+                pgrx::log!("stonescriptdb: {report}");
+            }
             last_tidied = Instant::now();
         }
     }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Sleep;
+use tokio_rustls::server::TlsStream;
 
 tokio::task_local! {
     /// Of the connection that the running task serves.
@@ -42,23 +43,36 @@ pub(super) async fn flushed() {
 
 /// A connection on which nothing may stall. A client that does not read would otherwise keep an executor, or a large answer in memory.
 pub(in crate::server) struct Outgoing {
+    transport: Transport,
+    flushes: Arc<Flushes>,
+}
+
+enum Transport {
+    Plain(Watched),
+    Tls(Box<TlsStream<Watched>>),
+}
+
+/// What a connection's bytes go over, with an eye on progress. It is below TLS, for only here is seen what the client takes.
+pub(in crate::server) struct Watched {
     stream: TcpStream,
     /// The longest time without progress.
     patience: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    flushes: Arc<Flushes>,
 }
 
 impl Outgoing {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Outgoing {
-        let _ = stream.set_nodelay(true);
-        Outgoing::again(stream, patience, Arc::default())
+    pub(super) fn new(stream: Watched) -> Outgoing {
+        Outgoing { transport: Transport::Plain(stream), flushes: Arc::default() }
+    }
+
+    pub(super) fn tls(stream: TlsStream<Watched>) -> Outgoing {
+        Outgoing { transport: Transport::Tls(Box::new(stream)), flushes: Arc::default() }
     }
 
     /// A connection that was away.
     pub(super) fn again(stream: TcpStream, patience: Duration, flushes: Arc<Flushes>) -> Outgoing {
-        Outgoing { stream, patience, stalled: None, flushes }
+        Outgoing { transport: Transport::Plain(Watched { stream, patience, stalled: None }), flushes }
     }
 
     /// For [`Outgoing::again`].
@@ -66,13 +80,38 @@ impl Outgoing {
         self.flushes.clone()
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
+    /// Nothing is between it and the client's own bytes: it can be passed on.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.transport, Transport::Plain(_))
+    }
+
+    /// The connection itself; none if what goes over it is of a TLS session.
+    pub(super) fn into_stream(self) -> Option<TcpStream> {
+        match self.transport {
+            Transport::Plain(watched) => Some(watched.stream),
+            Transport::Tls(_) => None,
+        }
     }
 
     /// Serves the connection, so that [`flushed`] knows of it.
     pub(super) async fn serve<F: Future>(self, serve: impl FnOnce(Outgoing) -> F) -> F::Output {
         FLUSHES.scope(self.flushes.clone(), serve(self)).await
+    }
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, patience: Duration) -> Watched {
+        let _ = stream.set_nodelay(true);
+        Watched { stream, patience, stalled: None }
+    }
+
+    /// Looks at what has come and leaves it there.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.peek(buffer).await
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
     }
 
     /// The outcome of a write, or the end of patience.
@@ -87,16 +126,55 @@ impl Outgoing {
     }
 }
 
-impl AsyncRead for Outgoing {
+impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 }
 
-impl AsyncWrite for Outgoing {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watched(cx, outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.watched(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Outgoing {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Outgoing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_write_vectored(
@@ -109,8 +187,10 @@ impl AsyncWrite for Outgoing {
         let mut length = 0;
         for part in parts {
             let Some(room) = short.get_mut(length..length + part.len()) else {
-                let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-                return self.watched(cx, outcome);
+                return match &mut self.transport {
+                    Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+                    Transport::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+                };
             };
             room.copy_from_slice(part);
             length += part.len();
@@ -119,17 +199,24 @@ impl AsyncWrite for Outgoing {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.flushes.awaited.load(Relaxed) {
+        let outcome = match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        };
+        if outcome.is_ready() && self.flushes.awaited.load(Relaxed) {
             self.flushes.done.notify_waiters();
         }
-        Pin::new(&mut self.stream).poll_flush(cx)
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }

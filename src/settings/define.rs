@@ -301,6 +301,7 @@ pub(crate) fn define() {
         Sighup,
         none,
     );
+    listening::define();
     hooks::reserve_prefix();
     request::define();
 }

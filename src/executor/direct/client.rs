@@ -112,9 +112,9 @@ impl Client {
     }
 
     /// The call that the whole request is, if it is of the tenant that this connection was handed over for, by who was let in.
-    pub(super) fn call(&self) -> Option<(&PlainHead, CallBody<'_>)> {
+    pub(super) fn call(&self, settings: &Settings) -> Option<(&PlainHead, CallBody<'_>)> {
         let head = &self.known.as_ref()?.head;
-        let body = CallBody::read(self.buffer.get(head.length..head.length + head.body)?).ok()?;
+        let body = CallBody::read(self.buffer.get(head.length..head.length + head.body)?, settings).ok()?;
         let is_same =
             Whom::from(&self.terms.whom) == body.whom().ok()? && head.authorization == self.terms.authorization;
         let is_good = self.terms.epoch == seats::epoch()

@@ -122,7 +122,7 @@ fn answer_all(
     }
     while !client.buffer.is_empty() {
         let Some(length) = client.whole(settings) else { return back() };
-        let Some((known, body)) = client.call() else { return back() };
+        let Some((known, body)) = client.call(settings) else { return back() };
         wait::forget_cancel();
         client.seated.work();
         let (id, result) = carry_out(&client.terms, known, &body, settings, caller);

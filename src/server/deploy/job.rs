@@ -10,9 +10,12 @@ use stonescriptdb_protocol::{Counts, DatabaseOutcome, ErrorCode, Failure, Outcom
 use tokio::sync::{broadcast, watch};
 
 use crate::error;
+use crate::server::http::Room;
 
 /// So many events may wait for a slow reader; it is told the counts when it has missed some.
 const EVENTS: usize = 256;
+/// Seconds after which a client may try again that found too many.
+const RETRY_AFTER: u32 = 5;
 
 /// A deployment that runs.
 pub(in crate::server) struct Job {
@@ -24,6 +27,8 @@ pub(in crate::server) struct Job {
     detached: AtomicBool,
     /// The gate that it has passed or waits at.
     gate: OnceLock<String>,
+    /// Of its archive.
+    room: OnceLock<Room>,
 }
 
 /// What happens in a deployment, for those who watch.
@@ -47,6 +52,7 @@ impl Job {
             events: broadcast::Sender::new(EVENTS),
             detached: AtomicBool::new(false),
             gate: OnceLock::new(),
+            room: OnceLock::new(),
         }
     }
 
@@ -82,6 +88,12 @@ impl Job {
 
     pub(in crate::server) fn detach(&self) {
         self.detached.store(true, Relaxed);
+    }
+
+    /// Keeps the room of its archive until it has ended.
+    pub(in crate::server) fn keep(&self, room: Option<Room>) {
+        // It has one archive.
+        room.map(|room| self.room.set(room));
     }
 
     /// The counts as they are now, and everything that comes after them.
@@ -153,14 +165,22 @@ impl Jobs {
     }
 
     /// Enters a deployment; none if it runs already.
-    pub(super) fn enter(&self, id: &str) -> Option<Arc<Job>> {
+    ///
+    /// # Errors
+    /// `pool_exhausted` if there are `most`.
+    pub(super) fn enter(&self, id: &str, most: usize) -> Result<Option<Arc<Job>>, Failure> {
         let mut running = self.lock();
         if running.contains_key(id) {
-            return None;
+            return Ok(None);
+        }
+        if running.len() >= most {
+            let failure = Failure::new(ErrorCode::PoolExhausted, format!("{most} deployments run or wait already"))
+                .hint("Try again later, or raise stonescriptdb.max_deployments.");
+            return Err(Failure { retry_after: Some(RETRY_AFTER), ..failure });
         }
         let job = Arc::new(Job::new(id.to_owned()));
         running.insert(id.to_owned(), job.clone());
-        Some(job)
+        Ok(Some(job))
     }
 
     pub(in crate::server) fn find(&self, id: &str) -> Option<Arc<Job>> {

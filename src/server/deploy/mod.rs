@@ -111,18 +111,22 @@ impl Begun {
 /// # Errors
 /// As [`Begun::done`].
 pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, Failure> {
-    begin(app, deployment).done().await
+    begin(app, deployment)?.done().await
 }
 
 /// Begins a deployment.
-pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Begun {
+///
+/// # Errors
+/// `pool_exhausted` if as many run or wait as may.
+pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Result<Begun, Failure> {
+    let most = app.settings().max_deployments;
     // An id that was made this moment is nobody's.
     let job = loop {
-        if let Some(job) = app.jobs.enter(&uuid::Uuid::now_v7().to_string()) {
+        if let Some(job) = app.jobs.enter(&uuid::Uuid::now_v7().to_string(), most)? {
             break job;
         }
     };
-    spawn(app, job, Begin::New(Box::new(deployment)))
+    Ok(spawn(app, job, Begin::New(Box::new(deployment))))
 }
 
 /// The id of a deployment that runs for the same databases.
@@ -134,9 +138,9 @@ pub(super) fn running_like(app: &App, deployment: &Deployment) -> Option<String>
 /// Takes a deployment up again.
 ///
 /// # Errors
-/// `deployment_in_progress` while it runs.
+/// `deployment_in_progress` while it runs; `pool_exhausted` as [`begin`].
 pub(super) fn begin_again(app: &Arc<App>, again: Again) -> Result<Begun, Failure> {
-    match app.jobs.enter(&again.deployment_id) {
+    match app.jobs.enter(&again.deployment_id, app.settings().max_deployments)? {
         Some(job) => Ok(spawn(app, job, Begin::Again(again))),
         None => Err(Failure {
             deployment_id: Some(again.deployment_id),

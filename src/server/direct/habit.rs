@@ -40,6 +40,8 @@ struct Calls {
     wanted: u32,
     offered: bool,
     stage: Stage,
+    /// It is never passed on.
+    settled: bool,
 }
 
 /// How far the answer to the last call is.
@@ -53,7 +55,7 @@ enum Stage {
 
 impl Default for Calls {
     fn default() -> Calls {
-        Calls { last: None, in_a_row: 0, wanted: FIRST, offered: false, stage: Stage::Called }
+        Calls { last: None, in_a_row: 0, wanted: FIRST, offered: false, stage: Stage::Called, settled: false }
     }
 }
 
@@ -62,9 +64,17 @@ impl Habit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Of a connection that cannot be passed on.
+    pub(in crate::server) fn of_settled() -> Habit {
+        Habit(Arc::new(Mutex::new(Calls { settled: true, ..Calls::default() })))
+    }
+
     /// A call went well.
     pub(in crate::server) fn called(&self, is_same: impl Fn(&Offer) -> bool, offer: impl FnOnce() -> Offer) {
         let mut calls = self.calls();
+        if calls.settled {
+            return;
+        }
         if !calls.last.as_deref().is_some_and(is_same) {
             calls.last = Some(Box::new(offer()));
             calls.in_a_row = 0;

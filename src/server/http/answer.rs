@@ -158,3 +158,19 @@ pub(in crate::server) fn too_many_connections() -> Vec<u8> {
             .hint("Raise stonescriptdb.max_http_connections."),
     )
 }
+
+/// What an address over its limit is told.
+pub(in crate::server) fn too_many_of_address() -> Vec<u8> {
+    last_words(
+        &Failure::new(ErrorCode::PoolExhausted, "too many connections of this address")
+            .hint("Raise stonescriptdb.max_http_connections_per_address, or name a proxy in stonescriptdb.trusted_proxies."),
+    )
+}
+
+/// What a client is told that speaks HTTP where TLS is spoken.
+pub(in crate::server) fn plain_on_tls() -> Vec<u8> {
+    last_words(
+        &Failure::new(ErrorCode::InvalidRequest, "plain HTTP was sent to a port that speaks TLS")
+            .hint("Use https:// in the URL."),
+    )
+}

@@ -1,34 +1,78 @@
 //! Reading bodies: JSON and multipart, within limits of size and time.
 
-use std::time::Duration;
+use std::ops::Deref;
+use std::pin::pin;
+use std::sync::OnceLock;
 
 use axum::extract::Request;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
 use hyper::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
+use super::room::{Room, Upload};
 use crate::settings::Settings;
 
-/// The whole body.
+/// A whole body, and the room that it takes.
+pub(super) struct Read {
+    bytes: Bytes,
+    _room: Room,
+}
+
+impl Deref for Read {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The whole body of a request that brings no archive.
 ///
 /// # Errors
-/// `payload_too_large` over `limit` bytes, `invalid_request` if it breaks off or takes too long.
-pub(super) async fn read<B>(body: B, limit: usize, patience: Duration) -> Result<Bytes, Failure>
+/// `payload_too_large` over `max_request_body`, `pool_exhausted` if there is no room for it, `invalid_request` if it breaks off or takes
+/// too long.
+pub(super) async fn read<B>(body: B, settings: &Settings) -> Result<Read, Failure>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
+    let limit = settings.max_request_body;
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(_)) => Err(invalid("the body broke off")),
+    let room = Room::of_call(settings);
+    match tokio::time::timeout(settings.body_timeout, gather(body, limit, &room)).await {
+        Ok(bytes) => Ok(Read { bytes: bytes?, _room: room }),
         Err(_) => Err(invalid("the body did not arrive in time")),
     }
+}
+
+/// One piece, which is what most bodies are, stays as it is. Of several a whole is made at once: small pieces cost more than they hold.
+async fn gather<B>(body: B, limit: usize, room: &Room) -> Result<Bytes, Failure>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|_| invalid("the body broke off"))?.into_data() else { continue };
+        if first.len().max(whole.len()) + piece.len() > limit {
+            return Err(too_large(limit));
+        }
+        room.grow(piece.len())?;
+        if first.is_empty() && whole.is_empty() {
+            first = piece;
+            continue;
+        }
+        whole.extend_from_slice(&std::mem::take(&mut first));
+        whole.extend_from_slice(&piece);
+    }
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
 
 pub(super) fn too_large(limit: usize) -> Failure {
@@ -53,13 +97,44 @@ pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
         .hint("Send Content-Type: application/json."))
 }
 
+/// Lets JSON pass that is not nested too deeply. What is no JSON passes too: its parser says so.
+///
+/// # Errors
+/// `invalid_request`.
+pub(crate) fn check_depth(json: &[u8], settings: &Settings) -> Result<(), Failure> {
+    let most = settings.max_json_depth;
+    // As nearly all are: so many brackets are not in it.
+    if json.len() <= most {
+        return Ok(());
+    }
+    let mut depth = 0_usize;
+    let mut in_text = false;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_text = !in_text,
+            b'\\' if in_text => drop(bytes.next()),
+            b'[' | b'{' if !in_text => {
+                depth += 1;
+                if depth > most {
+                    return Err(invalid(format!("the JSON is nested deeper than the {most} levels that are allowed")));
+                }
+            }
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads a JSON body; `what` says in an error what it is of.
 ///
 /// # Errors
 /// `unsupported_media_type`, `payload_too_large`, `invalid_request`.
 pub(super) async fn json<T: DeserializeOwned>(request: Request, settings: &Settings, what: &str) -> Result<T, Failure> {
     require_json(request.headers())?;
-    let bytes = read(request.into_body(), settings.max_request_body, settings.body_timeout).await?;
+    let bytes = read(request.into_body(), settings).await?;
+    check_depth(&bytes, settings)?;
     serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body is not the JSON of {what}: {error}")))
 }
 
@@ -74,6 +149,8 @@ pub(super) struct Form {
     texts: Vec<(String, String)>,
     /// The field with the archive.
     pub(super) archive: Option<Bytes>,
+    /// The memory that it takes, for as long as the archive is there.
+    pub(super) room: Option<Room>,
 }
 
 impl Form {
@@ -119,8 +196,9 @@ const MAX_FIELDS: usize = 32;
 /// Reads a multipart form whose archive is in the field `schema` (or `file`).
 ///
 /// # Errors
-/// `unsupported_media_type`, `invalid_request`, `payload_too_large`.
-pub(super) async fn form(request: Request, max_archive: usize, patience: Duration) -> Result<Form, Failure> {
+/// `unsupported_media_type`, `invalid_request`, `payload_too_large`, `pool_exhausted`.
+pub(super) async fn form(request: Request, settings: &Settings) -> Result<Form, Failure> {
+    let max_archive = settings.max_archive_size;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(kind).map_err(|_| {
         Failure::new(ErrorCode::UnsupportedMediaType, "the body must be a multipart form")
@@ -129,16 +207,31 @@ pub(super) async fn form(request: Request, max_archive: usize, patience: Duratio
     if request.body().size_hint().lower() > (max_archive + MAX_TEXT * MAX_FIELDS) as u64 {
         return Err(too_large(max_archive));
     }
+    let _upload = Upload::begin(settings)?;
+    let room = Room::of_archive(settings);
     let limits = multer::SizeLimit::new()
         .whole_stream((max_archive + MAX_TEXT * MAX_FIELDS) as u64)
         .for_field("schema", max_archive as u64)
         .for_field("file", max_archive as u64)
         .per_field(MAX_TEXT as u64);
     let constraints = multer::Constraints::new().size_limit(limits);
-    let multipart =
-        multer::Multipart::with_constraints(BodyExt::into_data_stream(request.into_body()), boundary, constraints);
-    match tokio::time::timeout(patience, fields(multipart)).await {
-        Ok(Ok(form)) => Ok(form),
+    // Counted as it comes, for the parser keeps what it has not yet understood.
+    let refused = OnceLock::new();
+    let stream = BodyExt::into_data_stream(request.into_body()).map(|piece| {
+        let piece = piece.map_err(|_| BROKE_OFF)?;
+        room.grow(piece.len()).map_err(|failure| {
+            let _ = refused.set(failure);
+            BROKE_OFF
+        })?;
+        Ok::<Bytes, &str>(piece)
+    });
+    let multipart = multer::Multipart::with_constraints(stream, boundary, constraints);
+    let result = tokio::time::timeout(settings.body_timeout, fields(multipart)).await;
+    if let Some(failure) = refused.into_inner() {
+        return Err(failure);
+    }
+    match result {
+        Ok(Ok(form)) => Ok(Form { room: Some(room), ..form }),
         Ok(Err(multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit })) => {
             Err(too_large(limit as usize))
         }
@@ -146,6 +239,9 @@ pub(super) async fn form(request: Request, max_archive: usize, patience: Duratio
         Err(_) => Err(invalid("the body did not arrive in time")),
     }
 }
+
+/// For the parser of forms; what a client is told is said elsewhere.
+const BROKE_OFF: &str = "the body broke off";
 
 async fn fields(mut multipart: multer::Multipart<'_>) -> Result<Form, multer::Error> {
     let mut form = Form::default();

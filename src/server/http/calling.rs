@@ -91,7 +91,8 @@ pub(super) async fn batch(
     let settings = app.settings();
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
-    let body = body::read(body, settings.max_request_body, settings.body_timeout).await?;
+    let body = body::read(body, &settings).await?;
+    body::check_depth(&body, &settings)?;
     let request: BatchBody = serde_json::from_slice(&body)
         .map_err(|error| invalid(format!("the body is not the JSON of a batch: {error}")))?;
     let platform = request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;

@@ -225,7 +225,8 @@ async fn migrate_body(app: &App, request: Request) -> Result<MigrateBody, Failur
     let settings = app.settings();
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
-    let bytes = body::read(body, settings.max_request_body, settings.body_timeout).await?;
+    let bytes = body::read(body, &settings).await?;
+    body::check_depth(&bytes, &settings)?;
     let body: MigrateBody = serde_json::from_slice(&bytes)
         .map_err(|error| invalid(format!("the body is not the JSON of a migration: {error}")))?;
     let platform = body.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
@@ -280,7 +281,7 @@ pub(super) async fn migrate(
     };
     let wait = body.wait.unwrap_or(true);
     let deployment = body.into_deployment(&sender, selection, false)?;
-    answer_deployment(deploy::begin(&app, deployment), wait, &sender).await
+    answer_deployment(deploy::begin(&app, deployment)?, wait, &sender).await
 }
 
 /// `POST /v2/migrate-all`: begun here, looked at by its job's id.
@@ -299,7 +300,7 @@ pub(super) async fn migrate_all(
         }
         return Ok(answer::json(StatusCode::CONFLICT, &body));
     }
-    let begun = deploy::begin(&app, deployment);
+    let begun = deploy::begin(&app, deployment)?;
     let id = begun.job.id.clone();
     match begun.left_to_itself().await? {
         0 => {

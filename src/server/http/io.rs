@@ -7,19 +7,32 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::pace::{Clock, Pace};
 use crate::server::direct::Habit;
 use crate::server::outgoing::Outgoing;
+use crate::server::parting::Parting;
+use crate::settings::Settings;
 
 /// A connection, with what was read of it before hyper had it.
 pub(in crate::server) struct Io {
     pub(in crate::server) stream: Outgoing,
     before: Bytes,
     habit: Habit,
+    pace: Pace,
+    clock: Clock,
+    parting: Parting,
 }
 
 impl Io {
-    pub(in crate::server) fn new(stream: Outgoing, before: Vec<u8>, habit: Habit) -> Io {
-        Io { stream, before: before.into(), habit }
+    pub(in crate::server) fn new(
+        stream: Outgoing,
+        before: Vec<u8>,
+        habit: Habit,
+        pace: Pace,
+        settings: &Settings,
+    ) -> Io {
+        let clock = Clock::new(settings.header_timeout, settings.keepalive_timeout);
+        Io { stream, before: before.into(), habit, pace, clock, parting: Parting::default() }
     }
 }
 
@@ -39,7 +52,20 @@ impl AsyncRead for Io {
         if self.habit.is_due() {
             return Poll::Pending;
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let this = &mut *self;
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Pending => {
+                ready!(this.clock.poll(&this.pace, context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(outcome) => {
+                if buffer.filled().len() > before {
+                    this.pace.arrived();
+                }
+                Poll::Ready(outcome)
+            }
+        }
     }
 }
 
@@ -47,6 +73,7 @@ impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.habit.wrote();
+        self.pace.wrote();
         Poll::Ready(written)
     }
 
@@ -57,6 +84,7 @@ impl AsyncWrite for Io {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, parts));
         self.habit.wrote();
+        self.pace.wrote();
         Poll::Ready(written)
     }
 
@@ -67,10 +95,19 @@ impl AsyncWrite for Io {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.habit.flushed();
+        let this = &mut *self;
+        if this.pace.flushed() {
+            // hyper may not ask for the next request before something wakes it: this will.
+            let _ = this.clock.poll(&this.pace, context);
+        }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.pace.is_refused() {
+            return this.parting.poll(Pin::new(&mut this.stream), context);
+        }
+        Pin::new(&mut this.stream).poll_shutdown(context)
     }
 }

@@ -9,7 +9,9 @@ mod calling;
 mod deployments;
 mod io;
 mod lines;
+mod pace;
 pub(crate) mod plain;
+mod room;
 mod v1;
 mod v2;
 mod verify;
@@ -33,8 +35,10 @@ use super::direct::Habit;
 use answer::Failed;
 
 pub(crate) use answer::RequestId;
-pub(super) use answer::{last_words, too_many_connections};
+pub(super) use answer::{last_words, plain_on_tls, too_many_connections, too_many_of_address};
 pub(super) use io::Io;
+pub(super) use pace::Pace;
+pub(super) use room::Room;
 pub(crate) use v1::CallBody;
 
 /// Who sent a request.

@@ -20,7 +20,7 @@ use crate::server::direct::{Habit, Offer};
 use crate::server::lookup::Platform;
 use crate::settings::Settings;
 
-/// As many as hyper takes.
+/// What comes with more header lines is looked at by the server worker.
 const MAX_HEADERS: usize = 100;
 
 /// The head of a plain request.
@@ -60,6 +60,9 @@ pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
         Ok(httparse::Status::Partial) => return Head::Partial,
         Err(_) => return Head::Other,
     };
+    if length > settings.max_header_size || request.headers.len() > settings.max_headers {
+        return Head::Other;
+    }
     if (request.method, request.path, request.version) != (Some("POST"), Some(v1::CALL), Some(1)) {
         return Head::Other;
     }

@@ -25,6 +25,7 @@ use crate::server::api::{self, Stage};
 use crate::server::calls::{self, Call, Whom};
 use crate::server::deploy;
 use crate::server::direct::Habit;
+use crate::settings::Settings;
 
 /// The body of a call.
 #[derive(Deserialize)]
@@ -45,7 +46,8 @@ pub(crate) struct CallBody<'a> {
 impl<'a> CallBody<'a> {
     /// # Errors
     /// `invalid_request` for what is not the JSON of a call.
-    pub(crate) fn read(body: &'a [u8]) -> Result<CallBody<'a>, Failure> {
+    pub(crate) fn read(body: &'a [u8], settings: &Settings) -> Result<CallBody<'a>, Failure> {
+        body::check_depth(body, settings)?;
         serde_json::from_slice(body).map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))
     }
 
@@ -86,8 +88,8 @@ pub(super) async fn call(app: &App, sender: &Sender, habit: &Habit, request: hyp
     let settings = app.settings();
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
-    let body = body::read(body, settings.max_request_body, settings.body_timeout).await?;
-    let request = CallBody::read(&body)?;
+    let body = body::read(body, &settings).await?;
+    let request = CallBody::read(&body, &settings)?;
     let call = Call {
         whom: request.whom()?,
         how: calling::how(&settings, sender, "POST", &head.headers, request.retry())?,
@@ -137,11 +139,11 @@ pub(super) async fn migrate(
 async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMode) -> Reply {
     let settings = app.settings();
     let headers = request.headers().clone();
-    let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
-    let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let mut form = body::form(request, &settings).await?;
+    let archive = form.archive.take().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
     let platform = match form.text("platform") {
         Some(name) => Some(name.to_owned()),
-        None => deploy::identify(app, archive).await?,
+        None => deploy::identify(app, &archive).await?,
     };
     if let Some(platform) = &platform {
         access::require_platform_or_new(app, &headers, platform)?;
@@ -149,7 +151,7 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
     let tenant = form.text("tenant_id").map(str::to_owned);
     let deployment = Deployment {
         mode,
-        archive: Some(archive.to_vec()),
+        archive: Some(archive.into()),
         platform,
         schema: None,
         selection: match (mode, tenant) {
@@ -163,7 +165,9 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
         deployment_id: String::new(),
     };
     let wait = form.text("wait").is_none() || form.flag("wait")?;
-    answer_deployment(deploy::begin(app, deployment), wait, &sender).await
+    let begun = deploy::begin(app, deployment)?;
+    begun.job.keep(form.room);
+    answer_deployment(begun, wait, &sender).await
 }
 
 /// A deployment's answer, with its status.

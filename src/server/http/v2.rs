@@ -48,10 +48,11 @@ pub(super) async fn upload_schema(
     let platform = platform_of(path)?;
     access::require_platform(&app, request.headers(), &platform)?;
     let settings = app.settings();
-    let form = body::form(request, settings.max_archive_size, settings.body_timeout).await?;
+    let mut form = body::form(request, &settings).await?;
+    let archive = form.archive.take().filter(|archive| !archive.is_empty());
     let schema = form.text("schema_name").or_else(|| form.text("name")).ok_or_else(|| missing("schema_name"))?;
-    let archive = form.archive.as_ref().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
-    let body = deploy::upload(&app, platform, schema.to_owned(), archive.to_vec(), sender.asked()).await?;
+    let archive = archive.ok_or_else(|| missing("schema"))?;
+    let body = deploy::upload(&app, platform, schema.to_owned(), archive.into(), sender.asked()).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
 }
 
