@@ -54,7 +54,7 @@ as_root() {
 # ------------------------------------------------------------------------------------------------ what must be installed
 
 # The Debian packages that are needed to build and run; a script may add to them before it calls setup.
-PACKAGES=(build-essential pkg-config clang libclang-dev curl ca-certificates python3)
+PACKAGES=(build-essential pkg-config clang libclang-dev curl ca-certificates openssl python3)
 
 # Installs the packages that are missing.
 ensure_packages() {
