@@ -52,6 +52,7 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
         // Clients of the gateway read this name as "the tenant cannot be reached now".
         TenantSuspended => ("connection_failed", 503, "57P03"),
         PoolExhausted => ("pool_exhausted", 503, "53300"),
+        NotReady => ("not_ready", 503, "57P03"),
         InternalError => ("internal_error", 500, "XX000"),
     };
     Outside { name, status, sqlstate }

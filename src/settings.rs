@@ -128,6 +128,16 @@ pub(crate) struct TlsSettings {
     pub(crate) ca_file: String,
     pub(crate) least: TlsVersion,
 }
+/// Empty: only the admin token shows the figures.
+static METRICS_TOKEN: Text = Text::new(Some(c""));
+/// Off: what is called how often is nobody's business.
+static METRICS_PUBLIC: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Needs a restart: they have places in shared memory. What is more falls under one label, so that the number of time series has an end.
+static METRICS_PLATFORMS: Number = Number::new(64);
+/// 500: what the server or a bundle is to blame for; a client's own mistakes are the client's to log.
+static LOG_MIN_STATUS: Number = Number::new(500);
+/// In a second, of all processes: an outage must not fill the disk.
+static LOG_RATE: Number = Number::new(10);
 
 /// A copy of the settings, for code that may not touch PostgreSQL.
 #[derive(Clone, Debug)]
@@ -177,6 +187,12 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) io_threads: usize,
     pub(crate) direct_connections: bool,
+    pub(crate) metrics_token: String,
+    pub(crate) metrics_public: bool,
+    /// Calls that fail with this status or a greater one are logged.
+    pub(crate) log_min_status: u16,
+    /// Lines a second.
+    pub(crate) log_rate: u64,
 }
 
 /// Reads the settings as they are now; on the main thread only.
@@ -230,7 +246,16 @@ pub(crate) fn current() -> Settings {
         }),
         io_threads: positive(&IO_THREADS) as usize,
         direct_connections: DIRECT_CONNECTIONS.get(),
+        metrics_token: text(&METRICS_TOKEN),
+        metrics_public: METRICS_PUBLIC.get(),
+        log_min_status: u16::try_from(LOG_MIN_STATUS.get()).unwrap_or(u16::MAX),
+        log_rate: u64::from(positive(&LOG_RATE)),
     }
+}
+
+/// Platforms that have counters of their own.
+pub(crate) fn metrics_platforms() -> usize {
+    positive(&METRICS_PLATFORMS) as usize
 }
 
 /// Milliseconds that a statement of a deployment waits for a lock.

@@ -23,6 +23,7 @@ use direct::{Clients, Unfit};
 /// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
 pub(crate) fn main(id: u64) -> ! {
     postgres::hooks::mark_executor();
+    postgres::counters::choose_shard(id);
     worker::executor_signals();
     let extra = worker::extra();
     let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));

@@ -1,6 +1,7 @@
 //! The only unsafe code: everything that touches PostgreSQL's memory and functions, behind safe names.
 #![allow(unsafe_code, reason = "PostgreSQL's internals are C; every block here says why it is sound")]
 
+pub(crate) mod counters;
 mod ddl;
 mod error;
 mod execute;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 
 use pgrx::pg_sys;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PgSqlErrorCode};
-use stonescriptdb_protocol::{Failure, RequestContext};
+use stonescriptdb_protocol::{Failure, RequestContext, traceparent_in, tracestate_in};
 
 use super::error::guard;
 use super::hooks::is_executor;
@@ -57,8 +57,10 @@ static ROLE: Text = Text::new(Some(c""));
 static METHOD: Text = Text::new(Some(c""));
 static CLIENT_ADDRESS: Text = Text::new(Some(c""));
 static HEADERS: Text = Text::new(Some(c""));
+static TRACEPARENT: Text = Text::new(Some(c""));
+static TRACESTATE: Text = Text::new(Some(c""));
 
-const NAMES: [Setting; 7] = [
+const NAMES: [Setting; 9] = [
     (c"request.id", c"The id of the request that this call came with.", &ID, Some(show::<0>)),
     (c"request.platform", c"The platform that is called.", &PLATFORM, Some(show::<1>)),
     (c"request.tenant", c"The tenant that is called.", &TENANT, Some(show::<2>)),
@@ -71,6 +73,13 @@ const NAMES: [Setting; 7] = [
         Some(show::<5>),
     ),
     (c"request.headers", c"The headers of the request that this call came with, as JSON.", &HEADERS, Some(show::<6>)),
+    (
+        c"request.traceparent",
+        c"The trace that the request belongs to, as W3C Trace Context has it.",
+        &TRACEPARENT,
+        Some(show::<7>),
+    ),
+    (c"request.tracestate", c"What tracing systems have added to request.traceparent.", &TRACESTATE, Some(show::<8>)),
 ];
 
 /// Defines the settings; once, while the library is loaded. In ordinary sessions they are as any setting of an unknown prefix: whoever
@@ -141,7 +150,9 @@ impl Present<'_> {
             3 => self.context.role.into(),
             4 => self.context.method.into(),
             5 => self.context.client.map(|address| address.to_string()).unwrap_or_default().into(),
-            _ => headers_as_json(self.headers).into(),
+            6 => headers_as_json(self.headers).into(),
+            7 => traceparent_in(self.headers).unwrap_or_default().into(),
+            _ => tracestate_in(self.headers).unwrap_or_default().into(),
         }
     }
 }

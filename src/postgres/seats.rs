@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU64};
 
 use pgrx::pg_sys;
 
-use super::worker;
+use super::{counters, worker};
 
 /// Connections that executors can serve at a time, of the whole server. One more is served by the server worker as any other.
 pub(crate) const SEATS: u32 = 4096;
@@ -79,6 +79,7 @@ unsafe extern "C-unwind" fn request() {
             previous();
         }
         pg_sys::RequestAddinShmemSpace(size_of::<Table>());
+        counters::request(crate::settings::metrics_platforms());
     }
 }
 
@@ -99,6 +100,7 @@ unsafe extern "C-unwind" fn startup() {
         }
         TABLE.store(table, Release);
     }
+    counters::attach();
 }
 
 fn table() -> Option<&'static Table> {

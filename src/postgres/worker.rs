@@ -232,6 +232,11 @@ pub(crate) fn report_running(what: &str) {
     }
 }
 
+/// Writes a line to the server's log; on a main thread, outside of a transaction.
+pub(crate) fn log(line: &str) {
+    pgrx::log!("stonescriptdb: {line}");
+}
+
 /// Ends an executor that does not answer a cancel. Safe on any thread.
 pub(crate) fn terminate(pid: i32) {
     if pid > 0 {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hyper::HeaderMap;
@@ -18,7 +18,9 @@ use stonescriptdb_protocol::{
 use super::broker::{Answer, Broken};
 use super::lookup::Called;
 use super::pool::{Lease, Target};
+use super::tally::{Failed, Tally, traceparent};
 use super::{App, broker};
+use crate::postgres::counters::Platform;
 use crate::settings::Settings;
 
 /// Which database is called.
@@ -79,12 +81,59 @@ pub(super) struct Call<'a> {
 /// # Errors
 /// Those of the table of errors that concern calls.
 pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure> {
-    let started = Instant::now();
-    let (target, frame) = framed(app, &call, Access::Write, Form::Whole)?;
-    let mut body = answer(app, &call.whom, target, &frame).await?;
-    body.advance(size_of::<RowsHeader>());
-    end(&mut body, started);
-    Ok(body)
+    let tally = begun(app, &call.whom, call.params.len());
+    let (whom, how, function) = (call.whom, call.how, call.function);
+    let result = async {
+        let (target, frame) = framed(app, &call, Access::Write, Form::Whole)?;
+        let mut body = answer(app, &call.whom, target, &frame).await?;
+        body.advance(size_of::<RowsHeader>());
+        Ok(body)
+    };
+    ended(app, tally, whom, how, function, result.await)
+}
+
+/// A call begins.
+fn begun(app: &App, whom: &Whom<'_>, received: usize) -> Tally {
+    let platform = app.registry().platform(whom.platform).ok().map(|platform| Platform::of(&platform.name));
+    Tally::begin(platform, received)
+}
+
+/// A call ends: it is counted, told to the log if it is to be, and its body ended.
+fn ended(
+    app: &App,
+    mut tally: Tally,
+    whom: Whom<'_>,
+    how: How<'_>,
+    function: &str,
+    result: Result<BytesMut, Failure>,
+) -> Result<BytesMut, Failure> {
+    match result {
+        Ok(mut body) => {
+            let took = end(&mut body, tally.started);
+            tally.ok(took, body.len());
+            Ok(body)
+        }
+        Err(failure) => {
+            let took = tally.failed(&failure);
+            let parent = how.headers.and_then(traceparent);
+            let failed = Failed {
+                platform: whom.platform,
+                tenant: whom.tenant.unwrap_or_default(),
+                function,
+                id: how.id,
+                traceparent: parent,
+            };
+            log(app, &failed, &failure, took);
+            Err(failure)
+        }
+    }
+}
+
+fn log(app: &App, failed: &Failed<'_>, failure: &Failure, took: Duration) {
+    let settings = app.settings();
+    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_rate) {
+        app.main.log(line);
+    }
 }
 
 /// As [`call`], of a function that only reads; gives a fingerprint of the rows too.
@@ -92,12 +141,17 @@ pub(super) async fn call(app: &App, call: Call<'_>) -> Result<BytesMut, Failure>
 /// # Errors
 /// As [`call`]; `method_not_allowed` for a function that may write.
 pub(super) async fn read(app: &App, call: Call<'_>) -> Result<(RowsHeader, BytesMut), Failure> {
-    let started = Instant::now();
-    let (target, frame) = framed(app, &call, Access::Read, Form::Whole)?;
-    let mut body = answer(app, &call.whom, target, &frame).await?;
-    let fingerprint = body.try_get_u64_le().map_err(|_| Failure::internal("an executor's answer does not decode"))?;
-    end(&mut body, started);
-    Ok((fingerprint, body))
+    let tally = begun(app, &call.whom, call.params.len());
+    let (whom, how, function) = (call.whom, call.how, call.function);
+    let mut fingerprint = 0;
+    let result = async {
+        let (target, frame) = framed(app, &call, Access::Read, Form::Whole)?;
+        let mut body = answer(app, &call.whom, target, &frame).await?;
+        fingerprint = body.try_get_u64_le().map_err(|_| Failure::internal("an executor's answer does not decode"))?;
+        Ok(body)
+    };
+    let result = result.await;
+    Ok((fingerprint, ended(app, tally, whom, how, function, result)?))
 }
 
 /// Rows as lines, of which the first are there.
@@ -106,6 +160,44 @@ pub(super) struct Lines {
     ready: Option<Answer>,
     lease: Lease,
     database: Arc<str>,
+    tally: Tally,
+    /// Bytes given so far.
+    given: usize,
+    /// For the log.
+    told: Box<Told>,
+}
+
+/// Whom and what [`Lines`] are of.
+struct Told {
+    app: Arc<App>,
+    whom: SentNames,
+    function: String,
+    id: String,
+    traceparent: Option<String>,
+}
+
+impl Told {
+    fn new(app: &Arc<App>, call: &Call<'_>) -> Box<Told> {
+        Box::new(Told {
+            app: app.clone(),
+            whom: call.whom.into(),
+            function: call.function.to_owned(),
+            id: call.how.id.to_owned(),
+            traceparent: call.how.headers.and_then(traceparent).map(str::to_owned),
+        })
+    }
+
+    fn failed(&self, tally: &mut Tally, failure: &Failure) {
+        let took = tally.failed(failure);
+        let failed = Failed {
+            platform: &self.whom.platform,
+            tenant: self.whom.tenant.as_deref().unwrap_or_default(),
+            function: &self.function,
+            id: &self.id,
+            traceparent: self.traceparent.as_deref(),
+        };
+        log(&self.app, &failed, failure, took);
+    }
 }
 
 /// What there is of them next.
@@ -121,28 +213,46 @@ pub(super) enum Part {
 ///
 /// # Errors
 /// As [`call`] and [`read`].
-pub(super) async fn lines(app: &App, call: Call<'_>, access: Access) -> Result<Lines, Failure> {
-    let (target, frame) = framed(app, &call, access, Form::Lines)?;
-    let database = target.database.clone();
-    let (answer, lease) = begin(app, &call.whom, target, &frame).await?;
-    Ok(Lines { ready: Some(answer), lease, database })
+pub(super) async fn lines(app: &Arc<App>, call: Call<'_>, access: Access) -> Result<Lines, Failure> {
+    let mut tally = begun(app, &call.whom, call.params.len());
+    let told = Told::new(app, &call);
+    let begun = async {
+        let (target, frame) = framed(app, &call, access, Form::Lines)?;
+        let database = target.database.clone();
+        Ok((begin(app, &call.whom, target, &frame).await?, database))
+    };
+    match begun.await {
+        Ok(((answer, lease), database)) => Ok(Lines { ready: Some(answer), lease, database, tally, given: 0, told }),
+        Err(failure) => {
+            told.failed(&mut tally, &failure);
+            Err(failure)
+        }
+    }
 }
 
 impl Lines {
     /// The next part; the one after it is asked for when this one is wanted.
     pub(super) async fn next(self) -> Part {
-        let Lines { ready, lease, database } = self;
+        let Lines { ready, lease, database, mut tally, mut given, told } = self;
         let ((kind, mut text), lease) = match ready {
             Some(answer) => (answer, lease),
             None => match broker::next(lease).await {
                 Ok(next) => next,
-                Err(failure) => return Part::Failed(failure.database(&*database)),
+                Err(failure) => {
+                    let failure = failure.database(&*database);
+                    told.failed(&mut tally, &failure);
+                    return Part::Failed(failure);
+                }
             },
         };
         text.advance(size_of::<RowsHeader>().min(text.len()));
+        given += text.len();
         match kind {
-            FrameKind::Lines => Part::More(text.freeze(), Lines { ready: None, lease, database }),
-            _ => Part::Last(text.freeze()),
+            FrameKind::Lines => Part::More(text.freeze(), Lines { ready: None, lease, database, tally, given, told }),
+            _ => {
+                tally.ok(tally.started.elapsed(), given);
+                Part::Last(text.freeze())
+            }
         }
     }
 }
@@ -166,7 +276,12 @@ pub(super) async fn batch(
     how: How<'_>,
     calls: &[BatchCall<'_>],
 ) -> Result<BytesMut, Failure> {
-    let started = Instant::now();
+    let tally = begun(app, &whom, calls.iter().map(|call| text_of(call.params).len()).sum());
+    let result = batched(app, whom, how, calls).await;
+    ended(app, tally, whom, how, "batch", result)
+}
+
+async fn batched(app: &App, whom: Whom<'_>, how: How<'_>, calls: &[BatchCall<'_>]) -> Result<BytesMut, Failure> {
     let most = app.settings().max_batch;
     if calls.len() > most {
         let failure =
@@ -184,7 +299,6 @@ pub(super) async fn batch(
     };
     let mut body = answer(app, &whom, target, &frame).await?;
     body.advance(size_of::<RowsHeader>());
-    end(&mut body, started);
     Ok(body)
 }
 
@@ -272,9 +386,11 @@ async fn begin(app: &App, whom: &Whom<'_>, target: Arc<Target>, frame: &[u8]) ->
     begun.map_err(|failure| Failure { database: Some(target.database.to_string()), ..failure })
 }
 
-/// Ends the body: the executor's text lacks the closing brace.
-pub(crate) fn end(body: &mut impl BufMut, started: Instant) {
+/// Ends the body: the executor's text lacks the closing brace. Gives the time since the call began.
+pub(crate) fn end(body: &mut impl BufMut, started: Instant) -> Duration {
+    let took = started.elapsed();
     body.put_slice(b",\"execution_time_ms\":");
-    body.put_slice(itoa::Buffer::new().format(started.elapsed().as_millis() as u64).as_bytes());
+    body.put_slice(itoa::Buffer::new().format(took.as_millis() as u64).as_bytes());
     body.put_slice(b"}");
+    took
 }

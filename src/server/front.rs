@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
@@ -25,6 +24,7 @@ use super::outgoing::{Outgoing, Watched};
 use super::parting::Parting;
 use super::tls::{self, Speech};
 use super::{App, http};
+use crate::postgres::counters;
 use crate::settings::Settings;
 
 /// How long a client that is turned away may take to be told so.
@@ -43,9 +43,7 @@ struct Shared {
     alive: mpsc::Sender<()>,
     /// How many connections there are descriptors for.
     room: usize,
-    /// Open connections.
-    connections: AtomicUsize,
-    /// The same by address.
+    /// Open connections, by address.
     of_address: Mutex<HashMap<IpAddr, usize>>,
     /// `None`: TLS is asked for and cannot be had.
     speech: RwLock<Option<Speech>>,
@@ -58,7 +56,6 @@ impl Front {
             app,
             alive,
             room,
-            connections: AtomicUsize::new(0),
             of_address: Mutex::default(),
             speech: RwLock::new(None),
         }))
@@ -144,7 +141,7 @@ impl Front {
     /// What a client is told for which there is no room.
     fn count(&self, address: IpAddr, settings: &Settings) -> Result<Counted, fn() -> Vec<u8>> {
         let most = settings.max_http_connections.min(self.0.room);
-        if self.0.connections.load(Relaxed) >= most {
+        if self.0.app.connections.load(Relaxed) >= most {
             return Err(http::too_many_connections);
         }
         // Behind a proxy are many clients.
@@ -159,7 +156,8 @@ impl Front {
             }
             *count += 1;
         }
-        self.0.connections.fetch_add(1, Relaxed);
+        self.0.app.connections.fetch_add(1, Relaxed);
+        counters::connection();
         Ok(Counted { front: self.clone(), address, _alive: self.0.alive.clone() })
     }
 }
@@ -189,7 +187,7 @@ struct Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         let shared = &self.front.0;
-        shared.connections.fetch_sub(1, Relaxed);
+        shared.app.connections.fetch_sub(1, Relaxed);
         if let Some(address) = self.address {
             let mut counts = shared.of_address();
             if let Some(count) = counts.get_mut(&address) {

@@ -20,12 +20,13 @@ mod parting;
 mod pool;
 mod registry;
 mod tls;
+pub(crate) mod tally;
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,8 @@ pub(crate) struct App {
     deployments: deploy::Gates,
     jobs: deploy::Jobs,
     follow: deploy::Follow,
+    /// Open HTTP connections.
+    connections: AtomicUsize,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -116,6 +119,7 @@ pub(crate) fn main() -> ! {
         deployments: deploy::Gates::default(),
         jobs: deploy::Jobs::default(),
         follow: deploy::Follow::default(),
+        connections: AtomicUsize::new(0),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 
+use crate::postgres::counters;
+
 tokio::task_local! {
     /// Of the connection that the running task serves.
     static FLUSHES: Arc<Flushes>;
@@ -115,7 +117,10 @@ impl Watched {
     }
 
     /// The outcome of a write, or the end of patience.
-    fn watched<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watched(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = &outcome {
+            counters::wire(0, *written);
+        }
         if outcome.is_ready() {
             self.stalled = None;
             return outcome;
@@ -128,7 +133,10 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        counters::wire(buffer.filled().len() - before, 0);
+        outcome
     }
 }
 

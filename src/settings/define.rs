@@ -50,6 +50,11 @@ pub(crate) fn define() {
         c"Bearer token of the admin routes; empty switches them off.",
         &ADMIN_TOKEN,
     );
+    hooks::define_secret(
+        c"stonescriptdb.metrics_token",
+        c"Bearer token of /metrics, beside the admin token.",
+        &METRICS_TOKEN,
+    );
     let ms = GucFlags::UNIT_MS;
     let kb = GucFlags::UNIT_KB;
     let day_ms = 24 * 60 * 60 * 1000;
@@ -265,6 +270,33 @@ pub(crate) fn define() {
             Postmaster,
             none,
         ),
+        (
+            c"stonescriptdb.metrics_platforms",
+            c"Platforms that have figures of their own; all others share one label.",
+            &METRICS_PLATFORMS,
+            0,
+            1000,
+            Postmaster,
+            none,
+        ),
+        (
+            c"stonescriptdb.log_min_status",
+            c"Calls that fail with this HTTP status or a greater one are logged; 600 logs none.",
+            &LOG_MIN_STATUS,
+            400,
+            600,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.log_rate",
+            c"Lines about failed calls that are logged in a second at most.",
+            &LOG_RATE,
+            0,
+            1_000_000,
+            Sighup,
+            none,
+        ),
     ];
     for (name, description, setting, least, most, context, flags) in numbers {
         GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
@@ -302,6 +334,14 @@ pub(crate) fn define() {
         none,
     );
     listening::define();
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.metrics_public",
+        c"Shows /metrics to everybody who may send requests.",
+        c"",
+        &METRICS_PUBLIC,
+        Sighup,
+        none,
+    );
     hooks::reserve_prefix();
     request::define();
 }

@@ -40,7 +40,49 @@ pub enum ErrorCode {
     ConnectionFailed,
     TenantSuspended,
     PoolExhausted,
+    NotReady,
     InternalError,
+}
+
+impl ErrorCode {
+    /// All of them, in order: a code's place is its number.
+    pub const ALL: &[ErrorCode] = &[
+        ErrorCode::InvalidRequest,
+        ErrorCode::NotFound,
+        ErrorCode::MethodNotAllowed,
+        ErrorCode::PayloadTooLarge,
+        ErrorCode::UnsupportedMediaType,
+        ErrorCode::SchemaExtractionFailed,
+        ErrorCode::ExtensionNotAvailable,
+        ErrorCode::Unauthorized,
+        ErrorCode::AddressNotAllowed,
+        ErrorCode::PlatformIsolationViolation,
+        ErrorCode::UnauthorizedFunction,
+        ErrorCode::DatabaseNotFound,
+        ErrorCode::FunctionNotFound,
+        ErrorCode::PlatformNotFound,
+        ErrorCode::DeploymentNotFound,
+        ErrorCode::SchemaNotFound,
+        ErrorCode::DatabaseAlreadyExists,
+        ErrorCode::PlatformAlreadyRegistered,
+        ErrorCode::NameCollision,
+        ErrorCode::MigrationChanged,
+        ErrorCode::AdminDisabled,
+        ErrorCode::LockTimeout,
+        ErrorCode::DeploymentPartial,
+        ErrorCode::DeploymentInProgress,
+        ErrorCode::SchemaValidationFailed,
+        ErrorCode::MigrationFailed,
+        ErrorCode::FunctionDeployFailed,
+        ErrorCode::SeederFailed,
+        ErrorCode::VerificationFailed,
+        ErrorCode::QueryFailed,
+        ErrorCode::ConnectionFailed,
+        ErrorCode::TenantSuspended,
+        ErrorCode::PoolExhausted,
+        ErrorCode::NotReady,
+        ErrorCode::InternalError,
+    ];
 }
 
 /// An error with everything its reader may need. Fields that are not known are `None` and left out of every answer.
@@ -125,5 +167,18 @@ impl Failure {
         self.file = Some(file.into());
         self.line = line;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_by_its_number() {
+        for (place, code) in ErrorCode::ALL.iter().enumerate() {
+            assert_eq!(*code as usize, place, "{code:?} is out of order in ALL");
+        }
+        assert_eq!(ErrorCode::ALL.len(), ErrorCode::InternalError as usize + 1, "ALL lacks a code");
     }
 }

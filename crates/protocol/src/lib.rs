@@ -15,6 +15,7 @@ mod message;
 mod names;
 mod number;
 mod tenants;
+mod trace;
 
 pub use control::{
     Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled, Template,
@@ -38,3 +39,4 @@ pub use message::{
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
 pub use tenants::{Listing, LostDatabase, Recognised, RestoredState, TenantName, TenantVerb, TenantWork};
+pub use trace::{is_traceparent, is_tracestate, one_traceparent, traceparent_in, tracestate_in};

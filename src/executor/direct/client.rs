@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use stonescriptdb_protocol::Handover;
 
+use crate::postgres::counters::{self, Platform};
 use crate::postgres::seats::{self, Seated};
 use crate::server::calls::Whom;
 use crate::server::http::CallBody;
@@ -28,6 +29,8 @@ pub(super) struct Client {
     pub(super) stream: TcpStream,
     pub(super) seated: Seated,
     pub(super) terms: Handover,
+    /// Where its calls are counted.
+    pub(super) platform: Platform,
     /// Read and not answered.
     pub(super) buffer: Vec<u8>,
     /// The head that came last. Most clients send the same one again and again.
@@ -51,7 +54,8 @@ pub(super) enum Sent {
 
 impl Client {
     pub(super) fn new(stream: OwnedFd, seated: Seated, terms: Handover, read: &[u8]) -> Client {
-        Client { stream: stream.into(), seated, terms, buffer: read.to_vec(), known: None }
+        let platform = Platform::of(&terms.platform);
+        Client { stream: stream.into(), seated, terms, platform, buffer: read.to_vec(), known: None }
     }
 
     /// Reads what is there.
@@ -62,7 +66,10 @@ impl Client {
         self.buffer.reserve(CHUNK);
         match recv(&self.stream, spare_capacity(&mut self.buffer), RecvFlags::DONTWAIT) {
             Ok((0, _)) => Sent::End,
-            Ok(_) => Sent::Bytes,
+            Ok((more, _)) => {
+                counters::wire(more, 0);
+                Sent::Bytes
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Sent::Nothing,
             Err(_) => Sent::End,
         }
@@ -127,6 +134,12 @@ impl Client {
 
     /// Writes an answer; gives what the client does not take now. A client that is gone takes nothing.
     pub(super) fn write(&self, head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
+        let left = self.try_write(head, body);
+        counters::wire(0, head.len() + body.len() - left.as_ref().map_or(0, Vec::len));
+        left
+    }
+
+    fn try_write(&self, head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let mut written = 0;
         while written < head.len() + body.len() {
             let rest = [

@@ -8,10 +8,11 @@
 mod client;
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stonescriptdb_protocol::{
     Access, CallRequest, Failure, Form, FrameKind, GivenBack, Handover, RequestContext, decode_with_tail, encode_with,
+    traceparent_in,
 };
 
 use super::call::{Caller, Span, attempts, text_of};
@@ -21,6 +22,7 @@ use crate::postgres::{session, wait, worker};
 use crate::server::calls;
 use crate::server::http::plain::{self, PlainHead};
 use crate::server::http::{CallBody, RequestId};
+use crate::server::tally::{Failed, Tally};
 use crate::settings::{self, Settings};
 use client::{Client, Sent};
 
@@ -125,7 +127,8 @@ fn answer_all(
         let Some((known, body)) = client.call(settings) else { return back() };
         wait::forget_cancel();
         client.seated.work();
-        let (id, result) = carry_out(&client.terms, known, &body, settings, caller);
+        let mut tally = Tally::begin(Some(client.platform), body.params().len());
+        let (id, result) = carry_out(&client.terms, known, &body, settings, caller, tally.started);
         Seated::leave();
         wait::forget_cancel();
         if !client.seated.pass(Hands::Working, Hands::Answering) {
@@ -135,12 +138,16 @@ fn answer_all(
         }
         head.clear();
         let left = match result {
-            Ok(frame) => {
+            Ok((frame, took)) => {
                 let body = text_of(&frame);
+                // Before the client can know of it.
+                tally.ok(took, body.len());
                 plain::success(head, &id, body.len());
                 client.write(head, body)
             }
             Err(failure) => {
+                let took = tally.failed(&failure);
+                log(&client.terms, known, &body, &id, settings, &failure, took);
                 let body = plain::failed(head, &id, &failure);
                 client.write(head, body.as_bytes())
             }
@@ -176,8 +183,8 @@ fn carry_out(
     body: &CallBody,
     settings: &Settings,
     caller: &mut Caller,
-) -> (RequestId, Result<Vec<u8>, Failure>) {
-    let started = Instant::now();
+    started: Instant,
+) -> (RequestId, Result<(Vec<u8>, Duration), Failure>) {
     let id = head.id.clone().unwrap_or_else(RequestId::made);
     let function = body.function().unwrap_or_default();
     worker::report_running(function);
@@ -201,10 +208,31 @@ fn carry_out(
     });
     let result = match result {
         Ok(mut frame) => {
-            calls::end(&mut frame, started);
-            Ok(frame)
+            let took = calls::end(&mut frame, started);
+            Ok((frame, took))
         }
         Err(failure) => Err(Failure { database: Some(terms.database.clone()), ..failure }),
     };
     (id, result)
+}
+
+fn log(
+    terms: &Handover,
+    head: &PlainHead,
+    body: &CallBody,
+    id: &RequestId,
+    settings: &Settings,
+    failure: &Failure,
+    took: Duration,
+) {
+    let failed = Failed {
+        platform: &terms.platform,
+        tenant: &terms.tenant,
+        function: body.function().unwrap_or_default(),
+        id: id.as_str(),
+        traceparent: traceparent_in(&head.lines),
+    };
+    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_rate) {
+        worker::log(&line);
+    }
 }

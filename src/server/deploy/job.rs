@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::error;
 use crate::server::http::Room;
+use crate::postgres::counters;
 
 /// So many events may wait for a slow reader; it is told the counts when it has missed some.
 const EVENTS: usize = 256;
@@ -117,6 +118,7 @@ impl Job {
 
     /// A database has ended.
     pub(super) fn ended(&self, outcome: &DatabaseOutcome) {
+        counters::deployed(place_of(outcome.result.word()));
         self.counts.send_modify(|counts| match &outcome.result {
             Outcome::Done(_) => counts.succeeded += 1,
             Outcome::Unchanged | Outcome::Superseded => counts.unchanged += 1,
@@ -151,6 +153,14 @@ pub(super) fn was_cancelled() -> Failure {
         sqlstate: Some("57014".to_owned()),
         ..Failure::new(ErrorCode::QueryFailed, "the deployment was cancelled")
     }
+}
+
+/// How deployments end, as a whole and in one database, in the order in which they are counted. What is none of them is the last one.
+pub(in crate::server) const ENDS: [&str; 8] =
+    ["completed", "completed_with_warnings", "unchanged", "superseded", "partial", "skipped", "cancelled", "failed"];
+
+fn place_of(end: &str) -> usize {
+    ENDS.iter().position(|known| *known == end).unwrap_or(ENDS.len() - 1)
 }
 
 /// The deployments that run.
@@ -195,7 +205,13 @@ impl Jobs {
     /// Takes a deployment out that has ended, and tells those who watch it.
     pub(super) fn leave(&self, job: &Job, counts: Counts) {
         self.lock().remove(&job.id);
+        counters::deployment(place_of(&counts.state));
         job.end(counts);
+    }
+
+    /// How many run.
+    pub(in crate::server) fn count(&self) -> usize {
+        self.lock().len()
     }
 }
 

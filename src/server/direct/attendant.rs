@@ -17,6 +17,7 @@ use super::super::broker::Frames;
 use super::super::pool::{Lease, Target};
 use super::super::{App, http};
 use super::{Back, Handed, Lent};
+use crate::postgres::counters::{Outcome, Platform};
 use crate::postgres::seats::{Hands, Seated};
 use crate::postgres::worker;
 
@@ -41,6 +42,8 @@ struct Away {
     /// What was read of it before: the executor has answered nothing as long as it has not begun with this.
     read: Vec<u8>,
     back: oneshot::Sender<Back>,
+    /// Where its calls are counted.
+    platform: Platform,
     /// Its answers and whose it was when it was looked at last, and since when that has been so.
     seen: (u64, Hands),
     since: Instant,
@@ -165,6 +168,7 @@ impl Attendant {
             stream: handed.stream,
             read: handed.read,
             back: handed.back,
+            platform: Platform::of(&handed.offer.platform),
             seen: (0, Hands::AtRest),
             since: Instant::now(),
         };
@@ -315,6 +319,10 @@ impl Attendant {
         self.take_back(|_| true);
         for (_, away) in std::mem::take(&mut self.away) {
             let had_begun = away.seated.hands() == Hands::Working;
+            if had_begun {
+                // The executor cannot any more.
+                away.platform.count(Outcome::Unavailable, away.since.elapsed(), 0, 0);
+            }
             away.seated.clear();
             self.app.directs.seats().push(away.seat);
             // Half an answer cannot be made a whole one.

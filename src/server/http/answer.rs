@@ -13,6 +13,7 @@ use serde_json::Value;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use crate::error;
+use crate::postgres::counters::{self, Refusal};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -109,6 +110,7 @@ fn failure(failure: &Failure, id: &RequestId) -> Response {
 
 /// An error's status, the headers that are its own, and its body.
 pub(super) fn error_parts(failure: &Failure, id: &RequestId) -> (StatusCode, HeaderMap, String) {
+    counters::error(failure.code as usize);
     let status = StatusCode::from_u16(error::status(failure)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut headers = HeaderMap::new();
     if let Some(seconds) = error::retry_after(failure) {
@@ -153,6 +155,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, status: StatusCode, headers: &Header
 
 /// What a connection over the limit is told: it has no request yet.
 pub(in crate::server) fn too_many_connections() -> Vec<u8> {
+    counters::refusal(Refusal::Connections);
     last_words(
         &Failure::new(ErrorCode::PoolExhausted, "too many connections")
             .hint("Raise stonescriptdb.max_http_connections."),

@@ -16,6 +16,7 @@ use stonescriptdb_protocol::Failure;
 use super::accept::LINES;
 use super::answer::RequestId;
 use crate::error;
+use crate::postgres::counters;
 use crate::server::calls::{Lines, Part};
 use crate::server::outgoing;
 
@@ -56,5 +57,6 @@ pub(super) fn answer(lines: Lines, id: &RequestId) -> Response {
 
 /// The line of an error that came too late for an answer of its own.
 fn line(failure: &Failure, id: &RequestId) -> Bytes {
+    counters::error(failure.code as usize);
     Bytes::from(format!("{}\n", json!({"error": error::to_json(failure, Some(id.as_str()))})))
 }

@@ -79,7 +79,7 @@ impl<'a> CallBody<'a> {
 pub(super) const CALL: &str = "/call";
 
 /// `POST /call`.
-pub(super) async fn call(app: &App, sender: &Sender, habit: &Habit, request: hyper::Request<Incoming>) -> Reply {
+pub(super) async fn call(app: &Arc<App>, sender: &Sender, habit: &Habit, request: hyper::Request<Incoming>) -> Reply {
     if request.method() != hyper::Method::POST {
         let mut response = Failed(super::wrong_method_for(CALL, request.method())).into_response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use stonescriptdb_pool::{Blocked, Limits, Refusal, StartFailed, Target};
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
+use crate::postgres::counters::{self, Refusal as Counted};
+
 /// Whoever is sent away for longer than this gives up.
 const LONGEST_RETRY: f64 = 30.0;
 
@@ -22,11 +24,13 @@ fn exhausted(target: &Target, why: &str) -> Failure {
 pub(super) fn not_queued(target: &Target, why: Refusal, limits: &Limits, waited: Duration) -> Failure {
     let failure = match why {
         Refusal::LaneQueue => {
+            counters::refusal(Counted::Queue);
             let waiting = limits.queue;
             exhausted(target, &format!("its queue is full, {waiting} requests wait already"))
                 .hint("Try again in a moment. The limit is stonescriptdb.max_queue.")
         }
         Refusal::TotalQueue => {
+            counters::refusal(Counted::QueueTotal);
             exhausted(target, "the queues of all databases are full, and its own is one of the longest")
                 .hint("Try again in a moment. The limit is stonescriptdb.max_queue_total.")
         }
@@ -36,6 +40,7 @@ pub(super) fn not_queued(target: &Target, why: Refusal, limits: &Limits, waited:
 
 /// It waited for as long as it may.
 pub(super) fn not_in_time(target: &Target, wait: Duration, blocked: Option<Blocked>, limits: &Limits) -> Failure {
+    counters::refusal(Counted::QueueTimeout);
     let (why, setting) = match blocked {
         Some(Blocked::Held) => ("the database is being dropped, renamed or copied".to_owned(), None),
         Some(Blocked::Database) => (
@@ -66,6 +71,7 @@ pub(super) fn not_in_time(target: &Target, wait: Duration, blocked: Option<Block
 
 /// The server worker ends.
 pub(super) fn ending(target: &Target) -> Failure {
+    counters::refusal(Counted::Ending);
     exhausted(target, "the server worker is ending").hint("Try again in a moment.")
 }
 
@@ -73,10 +79,12 @@ pub(super) fn ending(target: &Target) -> Failure {
 pub(super) fn not_started(target: &Target, why: StartFailed) -> Failure {
     match why {
         StartFailed::Attach => {
+            counters::refusal(Counted::NoExecutor);
             let message = format!("no executor could attach to the database \"{}\"", target.database);
             Failure::new(ErrorCode::ConnectionFailed, message).hint("The server's log has the reason.")
         }
         StartFailed::NoSlot => {
+            counters::refusal(Counted::NoSlot);
             Failure::new(ErrorCode::PoolExhausted, "no background worker slot is free for an executor")
                 .hint("Raise max_worker_processes, or lower stonescriptdb.max_workers.")
         }
