@@ -133,6 +133,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA stonescriptdb FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA stonescriptdb FROM PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA stonescriptdb TO stonescriptdb_admin;
 GRANT SELECT ON databases, platforms, schemas, tokens, deployments, deployment_databases, changelog, drift, workers TO stonescriptdb_admin;
+GRANT SELECT ON stats, stats_latency, stats_calls, stats_executors, stats_queues, stats_deployments, stats_refusals, stats_errors, stats_http
+    TO stonescriptdb_admin;
 
 -- The server worker learns at the commit that it is installed.
 UPDATE platform SET name = name;

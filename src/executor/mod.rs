@@ -4,6 +4,7 @@ pub(crate) mod call;
 mod channel;
 mod control;
 mod deploy;
+mod describe;
 mod direct;
 mod eager;
 mod extensions;
@@ -33,6 +34,8 @@ pub(crate) fn main(id: u64) -> ! {
         // As superuser nothing may be found but PostgreSQL's own.
         let _ = session::set_default(c"search_path", c"pg_catalog, pg_temp");
     }
+    // pg_stat_activity and log_line_prefix show it.
+    let _ = session::set_default(c"application_name", c"stonescriptdb");
     // Answers look the same on every server, whatever its postgresql.conf says.
     for (setting, value) in [
         (c"bytea_output", c"hex"),
@@ -165,6 +168,10 @@ fn request(payload: &[u8]) -> Vec<u8> {
         ExecutorRequest::RestoredState => {
             worker::report_running("recognise");
             answer(recognise::state())
+        }
+        ExecutorRequest::Describe(request) => {
+            worker::report_running("describe");
+            answer(describe::run(&request))
         }
         ExecutorRequest::Control(request) => {
             worker::report_running("control");

@@ -61,10 +61,13 @@ pub(crate) enum Refusal {
 pub(crate) const REFUSALS: [&str; 7] =
     ["queue_full", "queues_full", "queue_timeout", "no_worker_slot", "no_executor", "ending", "too_many_connections"];
 
+/// What all platforms without a place of their own are called, and so one that has this name.
+pub(crate) const OTHER: &str = "other";
+
 /// Room for the codes of errors, by their numbers.
 pub(crate) const ERRORS: usize = 64;
 /// Room for the outcomes of deployments.
-const DEPLOYED: usize = 8;
+pub(crate) const DEPLOYED: usize = 8;
 const SHARDS: usize = 8;
 /// Words of a platform's name; who has a longer one is counted among the others.
 const NAME_WORDS: usize = 16;
@@ -176,7 +179,7 @@ impl Platform {
     pub(crate) fn of(name: &str) -> Platform {
         let all = rows();
         let Some((others, named)) = all.split_first() else { return Platform(None) };
-        if named.is_empty() || name.len() > NAME_WORDS * 8 {
+        if named.is_empty() || name.len() > NAME_WORDS * 8 || name == OTHER {
             return Platform(Some(others));
         }
         let hash = hash_of(name);
@@ -272,7 +275,6 @@ pub(crate) struct Counted {
     pub(crate) connections: u64,
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    pub(crate) left_out: u64,
 }
 
 /// Adds everything up.
@@ -299,7 +301,6 @@ pub(crate) fn read() -> Option<Counted> {
         connections: counters.connections.load(Relaxed),
         received: wire(|wire| &wire.received),
         sent: wire(|wire| &wire.sent),
-        left_out: counters.log_left_out.load(Relaxed),
     })
 }
 

@@ -196,6 +196,7 @@ sql_function!(
 sql_function!(stonescriptdb_adopt, pg_finfo_stonescriptdb_adopt, crate::sql_api::tenants::adopt);
 sql_function!(stonescriptdb_check, pg_finfo_stonescriptdb_check, crate::sql_api::check);
 sql_function!(stonescriptdb_health, pg_finfo_stonescriptdb_health, crate::sql_api::health);
+sql_function!(stonescriptdb_stats, pg_finfo_stonescriptdb_stats, crate::sql_api::stats);
 sql_function!(stonescriptdb_workers, pg_finfo_stonescriptdb_workers, crate::sql_api::workers);
 sql_function!(
     stonescriptdb_registry_changed,

@@ -1,13 +1,14 @@
 //! What can be asked of the server, one function each. SQL and HTTP both end here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{BackendRequest, ErrorCode, Failure};
 
 use super::App;
 use super::calls::{self, BatchCall, Call, How, Whom};
-use super::deploy;
+use super::{deploy, stats};
 
 /// State of the server worker, as `GET /health` answers.
 pub(super) fn health(app: &App) -> Value {
@@ -32,6 +33,52 @@ pub(super) fn health(app: &App) -> Value {
         );
     }
     body
+}
+
+/// Whether the server can do its work.
+pub(super) struct Readiness {
+    /// What stands in the way: the name of a check, and a sentence.
+    pub(super) reasons: Vec<(&'static str, String)>,
+}
+
+/// How long the control database may take to answer.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// How long a call waits before a want of executors is one: bursts come and go.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Looks whether calls and deployments can be carried out now.
+pub(super) async fn readiness(app: &App) -> Readiness {
+    let mut reasons = Vec::new();
+    if *app.stopping.borrow() {
+        reasons.push(("draining", "the server worker is ending".to_owned()));
+    }
+    let settings = app.settings();
+    match tokio::time::timeout(PROBE, app.main.probe()).await {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => reasons.push((
+            "extension",
+            format!("CREATE EXTENSION stonescriptdb has not been run in the database \"{}\"", settings.database),
+        )),
+        Ok(Err(message)) => reasons.push(("control_database", message)),
+        Err(_) => reasons.push((
+            "control_database",
+            format!("the database \"{}\" does not answer within {} s", settings.database, PROBE.as_secs()),
+        )),
+    }
+    let [calls, work] = app.pool.load();
+    // Those that serve connections are asked back when somebody waits: they are as good as free.
+    let taken = calls.starting + calls.lent + work.starting + work.lent;
+    if taken >= settings.max_workers && calls.longest >= LONG {
+        reasons.push((
+            "executors",
+            format!("all {} executors are at work, and {} calls wait", settings.max_workers, calls.waiting),
+        ));
+    }
+    if app.pool.lacks_slots() {
+        reasons.push(("worker_slots", "PostgreSQL has no slot for another background worker".to_owned()));
+    }
+    Readiness { reasons }
 }
 
 /// What a backend asks, answered with JSON text.
@@ -73,6 +120,7 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
         }
         BackendRequest::Tenants(verb) => deploy::tenant_verb(app, verb).await.and_then(|body| text(&body)),
         BackendRequest::Health => text(&health(app)),
+        BackendRequest::Stats => text(&stats::as_rows(app)),
         BackendRequest::Workers => {
             serde_json::to_vec(&app.pool.rows()).map_err(|error| Failure::internal(error.to_string()))
         }

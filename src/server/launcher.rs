@@ -22,6 +22,8 @@ pub(super) enum MainRequest {
     Stop { database: String, done: oneshot::Sender<()> },
     /// Read the registry; answered when what was committed before is seen.
     ReadRegistry { done: oneshot::Sender<()> },
+    /// Ask the control database something; answered with whether the extension is in it.
+    Probe { done: oneshot::Sender<Result<bool, String>> },
     /// A line for the server's log.
     Log(String),
 }
@@ -64,6 +66,16 @@ impl MainThread {
         let (done, seen) = oneshot::channel();
         self.ask(MainRequest::ReadRegistry { done });
         let _ = seen.await;
+    }
+
+    /// Whether the control database answers, and has the extension.
+    ///
+    /// # Errors
+    /// What it says instead.
+    pub(super) async fn probe(&self) -> Result<bool, String> {
+        let (done, seen) = oneshot::channel();
+        self.ask(MainRequest::Probe { done });
+        seen.await.unwrap_or_else(|_| Err("the server worker is ending".to_owned()))
     }
 
     /// Ends a database's executors and waits for their end.

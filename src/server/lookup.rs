@@ -122,6 +122,12 @@ impl Registry {
         })
     }
 
+    /// The databases of all platforms.
+    pub(super) fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        let schemas = self.platforms.values().flat_map(|platform| platform.schemas.values());
+        schemas.flat_map(|schema| schema.tenants.values())
+    }
+
     /// Whether a token with this hash is some platform's.
     pub(super) fn knows_token(&self, hash: &[u8; 32]) -> bool {
         self.platforms.values().any(|platform| platform.has_had_token(hash))

@@ -19,8 +19,9 @@ mod outgoing;
 mod parting;
 mod pool;
 mod registry;
-mod tls;
+mod stats;
 pub(crate) mod tally;
+mod tls;
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -103,6 +104,7 @@ pub(crate) fn main() -> ! {
     worker::connect(&first.database, None);
     // An extension of the wrong side must not hide ours.
     let _ = crate::postgres::session::set_default(c"search_path", c"pg_catalog, pg_temp");
+    let _ = crate::postgres::session::set_default(c"application_name", c"stonescriptdb");
     worker::report_idle();
     let Ok((pipe, waker)) = UnixStream::pair() else { worker::exit(1) };
     if pipe.set_nonblocking(true).is_err() || waker.set_nonblocking(true).is_err() {
@@ -185,6 +187,10 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
             MainRequest::Launch { id, database, role } => launcher.launch(id, database, role),
             MainRequest::Stop { database, done } => launcher.stop(&database, done),
             MainRequest::ReadRegistry { done } => told.push(done),
+            MainRequest::Probe { done } => {
+                // Who asked may have left.
+                let _ = done.send(registry::probe().map_err(|error| error.message));
+            }
             MainRequest::Log(message) => pgrx::log!("stonescriptdb: {message}"),
         }
     }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use stonescriptdb_pool::{Action, Limits, Machine, PATIENCE, Standing, StartFailed, Ticket};
+use stonescriptdb_pool::{Action, Limits, Load, Machine, PATIENCE, Standing, StartFailed, Ticket};
 use stonescriptdb_protocol::{Failure, WorkerRow};
 use tokio::sync::oneshot;
 
@@ -23,6 +23,9 @@ pub(crate) use stonescriptdb_pool::Target;
 
 /// How long an executor counts as alive without a look.
 const FRESH: Duration = Duration::from_millis(5);
+
+/// How long a want of slots for background workers counts.
+const WANT: Duration = Duration::from_secs(10);
 
 /// An executor that is connected.
 pub(crate) struct Executor {
@@ -48,6 +51,8 @@ struct State {
     machine: Machine<Executor, Waiter>,
     /// The leases that are meant to last, by executor.
     long: HashMap<u64, Arc<Recall>>,
+    /// When PostgreSQL had no slot for an executor, if none has started since.
+    no_slot: Option<Instant>,
 }
 
 /// All executors.
@@ -59,7 +64,7 @@ pub(crate) struct Pool {
 impl Pool {
     pub(super) fn new(main: MainThread, settings: &Settings) -> Arc<Pool> {
         let machine = Machine::new(limits(settings));
-        Arc::new(Pool { state: Mutex::new(State { machine, long: HashMap::new() }), main })
+        Arc::new(Pool { state: Mutex::new(State { machine, long: HashMap::new(), no_slot: None }), main })
     }
 
     pub(super) fn reload(self: &Arc<Self>, settings: &Settings) {
@@ -177,7 +182,10 @@ impl Pool {
     pub(super) fn connected(self: &Arc<Self>, id: u64, pid: i32, stream: Local) {
         let now = Instant::now();
         let executor = Executor { id, pid, stream, idle_since: now };
-        self.happened(|state| drop(state.machine.started(id, pid, executor, now)));
+        self.happened(|state| {
+            state.no_slot = None;
+            drop(state.machine.started(id, pid, executor, now));
+        });
     }
 
     /// The main thread saw an executor's process end. One that never said hello could not attach: its database or role is gone, or the
@@ -188,7 +196,10 @@ impl Pool {
 
     /// No background worker slot was to be had.
     pub(super) fn no_slot(self: &Arc<Self>, id: u64) {
-        self.happened(|state| state.machine.start_failed(id, StartFailed::NoSlot, Instant::now()));
+        self.happened(|state| {
+            state.no_slot = Some(Instant::now());
+            state.machine.start_failed(id, StartFailed::NoSlot, Instant::now());
+        });
     }
 
     /// Ends the idle executors of a target: it will not be asked for soon.
@@ -213,6 +224,16 @@ impl Pool {
     /// How many databases have executors, and how many executors there are.
     pub(super) fn counts(&self) -> (usize, usize) {
         self.lock().machine.counts()
+    }
+
+    /// What there is for calls, and for other work.
+    pub(super) fn load(&self) -> [Load; 2] {
+        self.lock().machine.load(Instant::now())
+    }
+
+    /// Whether a slot for a background worker was in want just now, and none has been had since.
+    pub(super) fn lacks_slots(&self) -> bool {
+        self.lock().no_slot.is_some_and(|since| since.elapsed() < WANT)
     }
 
     /// The rows of the view `workers`.

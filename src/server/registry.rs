@@ -129,6 +129,21 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
     })
 }
 
+/// Asks the control database whether the extension is in it, and can be read.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn probe() -> Result<bool, PgError> {
+    transaction(|| {
+        let there = Spi::get_one::<bool>("SELECT pg_catalog.to_regclass('stonescriptdb.platform') IS NOT NULL");
+        if there.map_err(spi)? != Some(true) {
+            return Ok(false);
+        }
+        Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM stonescriptdb.platform)").map_err(spi)?;
+        Ok(true)
+    })
+}
+
 fn json<T: DeserializeOwned>(query: &str, after: Option<&str>) -> Result<T, PgError> {
     let text = Spi::get_one_with_args::<String>(query, &[after.into()]).map_err(spi)?.unwrap_or_default();
     serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))

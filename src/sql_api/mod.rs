@@ -207,6 +207,11 @@ pub(crate) fn workers(_arguments: &Arguments) -> Result<Returned, Failure> {
     json(&BackendRequest::Workers)
 }
 
+/// The rows of the view `stats`, as a JSON array.
+pub(crate) fn stats(_arguments: &Arguments) -> Result<Returned, Failure> {
+    json(&BackendRequest::Stats)
+}
+
 /// Trigger on the registry's tables: the server worker rereads them after the commit.
 pub(crate) fn registry_changed(_arguments: &Arguments) -> Result<Returned, Failure> {
     hooks::note_registry_change();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::hunger::Hunger;
-use crate::{Action, Limits, Shown, Standing, Target};
+use crate::{Action, Limits, Load, Shown, Standing, Target};
 
 /// The executors of one database and role, and who waits for one.
 pub(crate) struct Lane<W> {
@@ -161,6 +161,27 @@ impl<E, W> Machine<E, W> {
     /// How many databases have executors, and how many executors there are.
     pub fn counts(&self) -> (usize, usize) {
         (self.bases.values().filter(|base| base.alive > 0).count(), self.records.len())
+    }
+
+    /// What there is for calls, and for other work.
+    pub fn load(&self, now: Instant) -> [Load; 2] {
+        let mut loads = [Load::default(); 2];
+        let [calls, work] = &mut loads;
+        for lane in self.lanes.values() {
+            let load = if lane.target.calls { &mut *calls } else { &mut *work };
+            load.waiting += lane.waiting.len();
+            load.longest = load.longest.max(lane.waited(now));
+        }
+        for shown in self.shown() {
+            let load = if shown.target.calls { &mut *calls } else { &mut *work };
+            match shown.standing {
+                Standing::Starting => load.starting += 1,
+                Standing::Idle => load.idle += 1,
+                Standing::Lent => load.lent += 1,
+                Standing::Long => load.long += 1,
+            }
+        }
+        loads
     }
 
     /// All executors.

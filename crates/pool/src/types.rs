@@ -158,3 +158,20 @@ pub struct Shown<'a> {
     /// When it was asked for.
     pub born: Instant,
 }
+
+/// What there is of executors and who waits, of calls or of other work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Executors that have not said hello yet.
+    pub starting: usize,
+    /// Those that wait for work.
+    pub idle: usize,
+    /// Those that are lent for one request.
+    pub lent: usize,
+    /// Those that are lent for more.
+    pub long: usize,
+    /// Who waits.
+    pub waiting: usize,
+    /// How long the first of them has been waiting.
+    pub longest: Duration,
+}

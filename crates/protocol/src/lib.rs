@@ -33,8 +33,8 @@ pub use frame::{
     FrameError, FrameKind, HEADER_LEN, Header, MAX_FRAME, decode_with_tail, encode, encode_with, frame_header,
 };
 pub use message::{
-    Access, BackendRequest, BatchRequest, CallRequest, ExecutorRequest, Form, Hello, OneCall, RequestContext,
-    RowsHeader, Rules, WorkerRow,
+    Access, BackendRequest, BatchRequest, CallRequest, DescribeRequest, Described, ExecutorRequest, Form, Hello,
+    OneCall, RequestContext, RowsHeader, Rules, WorkerRow,
 };
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;

@@ -141,6 +141,8 @@ pub enum ExecutorRequest {
     },
     /// Tell what the tracking tables of such a database say. Answer: `Option<RestoredState>`; none while they say nothing.
     RestoredState,
+    /// Describe the functions of the connected database that may be called. Answer: [`Described`].
+    Describe(DescribeRequest),
     /// Work in the control database.
     Control(ControlRequest),
 }
@@ -244,6 +246,8 @@ pub enum BackendRequest {
     Health,
     /// The executors. Answer: `Vec<WorkerRow>`.
     Workers,
+    /// The figures. Answer: JSON text, an array with a row per figure.
+    Stats,
     /// Rows of the registry have changed. Answer: unit, once they are read.
     RegistryChanged,
     /// A transaction that is written down as changing a database's catalog has committed. No answer.
@@ -271,4 +275,26 @@ pub struct WorkerRow {
     pub served: u64,
     /// Milliseconds since it began to start.
     pub age_ms: u64,
+}
+
+/// Whose functions are described.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct DescribeRequest {
+    /// The platform as registered.
+    pub platform: String,
+    /// The stored schema; `None` is the platform's own.
+    pub schema: Option<String>,
+    /// The tenant as registered.
+    pub tenant: String,
+    /// Calls need a token.
+    pub needs_token: bool,
+}
+
+/// A description of functions.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct Described {
+    /// Another one for every other document.
+    pub tag: String,
+    /// The OpenAPI document.
+    pub document: String,
 }

@@ -31,7 +31,7 @@ pub(crate) use gate::Gates;
 use gate::{Pass, enter};
 pub(crate) use job::Jobs;
 use job::Waiting;
-pub(super) use job::{Event, Job};
+pub(super) use job::{ENDS, Event, Job};
 pub(super) use life::{NewToken, issue_token, list, revoke_token, tenant_verb};
 use template::Bundles;
 pub(super) use tenants::{cancel, create_tenant, drop_tenant, status, upload};

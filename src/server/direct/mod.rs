@@ -104,6 +104,11 @@ impl Directs {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Seats that nobody has.
+    pub(super) fn free_seats(&self) -> usize {
+        self.seats().len()
+    }
+
     /// The executor with the fewest connections gets this one. `Err`: there is none now.
     fn hand(&self, target: &Arc<Target>, handed: Handed) -> Result<(), Box<Handed>> {
         let mut handed = handed;

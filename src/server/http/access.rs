@@ -70,6 +70,27 @@ pub(super) fn require_admin(settings: &Settings, headers: &HeaderMap) -> Result<
     }
 }
 
+/// Lets pass who may see the figures: everybody if they are public, else the admin token and the one that is for them.
+///
+/// # Errors
+/// As [`require_admin`], where neither token is set.
+pub(super) fn require_metrics(settings: &Settings, headers: &HeaderMap) -> Result<(), Failure> {
+    let own = &settings.metrics_token;
+    let is_own = |token: &str| !own.is_empty() && bool::from(token.as_bytes().ct_eq(own.as_bytes()));
+    match bearer(headers) {
+        _ if settings.metrics_public => Ok(()),
+        Some(token) if is_own(token) || is_admin(settings, token) => Ok(()),
+        _ if own.is_empty() && settings.admin_token.is_empty() => {
+            Err(Failure::new(ErrorCode::AdminDisabled, "the figures are shown to nobody")
+                .hint("Set stonescriptdb.metrics_token, or stonescriptdb.metrics_public, and reload."))
+        }
+        Some(_) => {
+            Err(Failure::new(ErrorCode::Unauthorized, "the token is neither that of the figures nor the admin's"))
+        }
+        None => Err(Failure::new(ErrorCode::Unauthorized, "this route needs a token").hint(SEND_IT)),
+    }
+}
+
 const SEND_IT: &str = "Send it as Authorization: Bearer …";
 
 /// The token that was sent.

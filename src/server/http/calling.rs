@@ -12,6 +12,7 @@ use hyper::body::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY};
 use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use stonescriptdb_protocol::{Access, Failure, RowsHeader};
 
 use super::answer::Failed;
@@ -176,6 +177,81 @@ pub(super) async fn read(
     Ok(response)
 }
 
+/// What the query of `POST /call/{platform}/{function}` may say; the parameters are in the body.
+#[derive(Default)]
+struct Aside {
+    tenant: Option<String>,
+    schema: Option<String>,
+    retry: Option<String>,
+}
+
+impl Aside {
+    fn read(text: &str) -> Result<Aside, Failure> {
+        let mut aside = Aside::default();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            let place = match &*name {
+                "tenant_id" | "uuid" => &mut aside.tenant,
+                "schema_name" => &mut aside.schema,
+                "retry" => &mut aside.retry,
+                _ => {
+                    let shown = body::shortened(&name);
+                    return Err(invalid(format!(
+                        "the query may not have \"{shown}\": by POST, parameters are in the body"
+                    )));
+                }
+            };
+            if place.replace(value.into_owned()).is_some() {
+                return Err(invalid(format!("the query has two values of {name}")));
+            }
+        }
+        Ok(aside)
+    }
+
+    fn retry(&self) -> Result<bool, Failure> {
+        match self.retry.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(invalid("retry is true or false")),
+        }
+    }
+}
+
+/// `POST /call/{platform}/{function}`: the body is the parameters.
+pub(super) async fn write(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Reply {
+    let Path((platform, function)) = path.map_err(|_| invalid("the path is not UTF-8"))?;
+    let settings = app.settings();
+    body::require_json(request.headers())?;
+    let (head, body) = request.into_parts();
+    access::require_platform(&app, &head.headers, &platform)?;
+    let body = body::read(body, &settings).await?;
+    body::check_depth(&body, &settings)?;
+    let aside = Aside::read(head.uri.query().unwrap_or_default())?;
+    let params: Option<&RawValue> = if body.iter().all(u8::is_ascii_whitespace) {
+        None
+    } else {
+        let params = serde_json::from_slice(&body);
+        Some(params.map_err(|error| invalid(format!("the body is not the JSON of parameters: {error}")))?)
+    };
+    let call = Call {
+        whom: Whom { platform: &platform, schema: aside.schema.as_deref(), tenant: aside.tenant.as_deref() },
+        how: how(&settings, &sender, head.method.as_str(), &head.headers, aside.retry()?)?,
+        function: &function,
+        params: calls::text_of(params),
+    };
+    if accept::wants_lines(&head.headers) {
+        if call.how.retry {
+            return Err(Failed(no_retry()));
+        }
+        return Ok(lines::answer(calls::lines(&app, call, Access::Write).await?, &sender.id));
+    }
+    Ok(answer::text(StatusCode::OK, calls::call(&app, call).await?.freeze()))
+}
+
 /// An error; of a function that writes, with the method that may.
 fn perhaps_by_post(failure: Failure) -> Response {
     let by_post = error::status(&failure) == StatusCode::METHOD_NOT_ALLOWED.as_u16();
@@ -201,7 +277,7 @@ fn tagged(asked: &HeaderMap, fingerprint: RowsHeader, body: Bytes) -> Response {
 }
 
 /// Whether the client has what bears this tag; compared as RFC 9110 (13.1.2) wants it, without regard to weakness.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|value| value.split(','))
         .map(str::trim)

@@ -9,9 +9,11 @@ mod calling;
 mod deployments;
 mod io;
 mod lines;
+mod openapi;
 mod pace;
 pub(crate) mod plain;
 mod room;
+mod sight;
 mod v1;
 mod v2;
 mod verify;
@@ -62,10 +64,14 @@ type Reply = Result<Response, Failed>;
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/call/batch", post(calling::batch))
-        .route("/call/{platform}/{function}", get(calling::read))
+        .route("/call/{platform}/{function}", get(calling::read).post(calling::write))
+        .route("/openapi.json", get(openapi::document))
         .route("/register", post(v1::register))
         .route("/migrate", post(v1::migrate))
         .route("/health", get(v1::health))
+        .route("/live", get(sight::live))
+        .route("/ready", get(sight::ready))
+        .route("/metrics", get(sight::metrics))
         .route("/admin/databases", get(admin::databases))
         .route("/admin/create-tenant", post(admin::create_tenant))
         .route("/v2/migrate", post(deployments::migrate))
