@@ -313,8 +313,19 @@ fn networks(setting: &Text) -> Vec<IpNet> {
 /// Parses a list of networks and addresses; the error is the part that is neither.
 pub(crate) fn parse_networks(value: &str) -> Result<Vec<IpNet>, String> {
     let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let parse = |part: &str| {
-        part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from)).map_err(|_| part.to_owned())
+    parts.map(|part| parse_network(part).ok_or_else(|| part.to_owned())).collect()
+}
+
+/// A network, or an address as the network of itself. One of IPv4 addresses in IPv6 (`::ffff:10.0.0.0/104`) is that of the IPv4 addresses:
+/// clients are known by these, however they come.
+pub(crate) fn parse_network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().zip(network.prefix_len().checked_sub(96)),
+        IpNet::V4(_) => None,
     };
-    parts.map(parse).collect()
+    match mapped {
+        Some((address, length)) => IpNet::new(address.into(), length).ok(),
+        None => Some(network),
+    }
 }

@@ -1,58 +1,15 @@
-//! Who may come in: addresses, the admin token, the tokens of platforms.
+//! Who may come in: the admin token, the tokens of platforms.
 
-use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, HeaderValue};
-use ipnet::IpNet;
+use hyper::header::AUTHORIZATION;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 use subtle::ConstantTimeEq;
 
 use crate::server::App;
 use crate::server::lookup::{Platform, Registry};
 use crate::settings::Settings;
-
-/// The client's address: the peer's, or what trusted proxies say of who is behind them.
-///
-/// # Errors
-/// `unauthorized` (403) for an address outside of `allowed_networks`.
-pub(super) fn client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Failure> {
-    let proxies = &settings.trusted_proxies;
-    let mut client = peer.to_canonical();
-    if !proxies.is_empty() && contains(proxies, client) {
-        // From the right: each hop was added by the one that is believed so far.
-        let forwarded: Result<Vec<&str>, _> =
-            headers.get_all("x-forwarded-for").iter().map(HeaderValue::to_str).collect();
-        let forwarded = forwarded.map_err(|_| refused(NO_ADDRESS))?;
-        let hops: Vec<&str> = forwarded.iter().flat_map(|value| value.split(',')).map(str::trim).collect();
-        for hop in hops.iter().rev() {
-            match IpAddr::from_str(hop) {
-                Ok(address) => client = address.to_canonical(),
-                Err(_) => return Err(refused(NO_ADDRESS)),
-            }
-            if !contains(proxies, client) {
-                break;
-            }
-        }
-    }
-    if contains(&settings.allowed_networks, client) {
-        Ok(client)
-    } else {
-        Err(refused("requests from this address are not allowed"))
-    }
-}
-
-const NO_ADDRESS: &str = "the X-Forwarded-For header holds something that is not an address";
-
-fn refused(message: &str) -> Failure {
-    Failure::new(ErrorCode::AddressNotAllowed, message)
-}
-
-fn contains(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
-}
 
 /// Lets only the admin token pass.
 ///

@@ -2,6 +2,7 @@
 
 mod accept;
 mod access;
+mod address;
 mod admin;
 mod answer;
 mod body;
@@ -113,7 +114,7 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let id = RequestId::of(request.headers());
-    let reply = match access::client(&app.settings(), peer, request.headers()) {
+    let reply = match address::allowed_client(&app.settings(), peer, request.headers()) {
         // Nearly all requests are calls: they go past the router and its boxed futures.
         Ok(client) if request.uri().path() == v1::CALL => {
             // Of the id, another reference is made, not a copy.

@@ -13,7 +13,7 @@ use hyper::header::{
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
-use super::{accept, access, body, calling, v1};
+use super::{accept, address, body, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
@@ -96,7 +96,7 @@ fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: u
     Some(PlainHead {
         length,
         body,
-        client: access::client(settings, peer, &headers).ok()?,
+        client: address::allowed_client(settings, peer, &headers).ok()?,
         id: RequestId::sent(&headers),
         asked_ms: calling::asked_ms(settings, &headers).ok()?,
         authorization,
