@@ -82,5 +82,5 @@ CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON 
 -- Not for what deployments note about databases at each step: the server worker does not look at it.
 CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OF name, platform, schema_name, tenant_id, tenant_key, datid, state, suspended
     OR DELETE OR TRUNCATE ON database FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();
-CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON token
-    FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OF platform, hash, scopes, for_tenant, database, expires_at, revoked_at
+    OR DELETE OR TRUNCATE ON token FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();

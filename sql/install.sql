@@ -35,7 +35,8 @@ CREATE TABLE platform (
     owner_role name NOT NULL UNIQUE,
     call_role name NOT NULL UNIQUE,
     created_by uuid,
-    created_at timestamptz NOT NULL DEFAULT now()
+    created_at timestamptz NOT NULL DEFAULT now(),
+    networks cidr[] NOT NULL DEFAULT '{}'
 );
 COMMENT ON TABLE platform IS 'applications, each with its two roles';
 COMMENT ON COLUMN platform.name IS 'as it was registered';
@@ -43,6 +44,7 @@ COMMENT ON COLUMN platform.key IS 'the name sanitised: lower-case ASCII letters,
 COMMENT ON COLUMN platform.owner_role IS 'owns the databases and their objects; deployments run as it';
 COMMENT ON COLUMN platform.call_role IS 'calls run as it';
 COMMENT ON COLUMN platform.created_by IS 'the deployment that registered it';
+COMMENT ON COLUMN platform.networks IS 'from which requests over HTTP may name it; none is all that the listener lets in';
 
 CREATE TABLE bundle (
     platform text NOT NULL REFERENCES platform ON UPDATE CASCADE ON DELETE CASCADE,
@@ -208,14 +210,25 @@ CREATE TABLE token (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     platform text NOT NULL REFERENCES platform ON UPDATE CASCADE ON DELETE CASCADE,
     hash bytea NOT NULL UNIQUE,
+    name text,
     description text,
+    scopes text[] NOT NULL DEFAULT '{call,deploy}' CHECK (scopes <@ '{call,deploy,admin}' AND scopes <> '{}'),
+    for_tenant boolean NOT NULL DEFAULT false CHECK (NOT for_tenant OR scopes = '{call}'),
+    database name REFERENCES database ON UPDATE CASCADE ON DELETE SET NULL,
     created_by text NOT NULL DEFAULT session_user,
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz,
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    replaced_by uuid REFERENCES token ON DELETE SET NULL,
+    last_used_at timestamptz
 );
-COMMENT ON TABLE token IS 'tokens of platforms: whoever has one may do over HTTP what concerns its platform';
+COMMENT ON TABLE token IS 'tokens of platforms: whoever has one may do over HTTP what its scopes say, as far as its platform is concerned';
 COMMENT ON COLUMN token.hash IS 'SHA-256; the token itself is stored nowhere';
+COMMENT ON COLUMN token.scopes IS 'call: functions; deploy: bundles, deployments, new databases; admin: the platform''s tokens, the life of its tenants';
+COMMENT ON COLUMN token.for_tenant IS 'it is for the calls of one database; once that is gone, for none';
+COMMENT ON COLUMN token.database IS 'which one, as in the table database';
+COMMENT ON COLUMN token.replaced_by IS 'the token that rotate_token made in its place';
+COMMENT ON COLUMN token.last_used_at IS 'written once an hour at most, so it may be an hour or two behind';
 
 SELECT pg_catalog.pg_extension_config_dump('platform', '');
 SELECT pg_catalog.pg_extension_config_dump('bundle', '');

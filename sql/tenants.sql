@@ -46,35 +46,119 @@ CREATE FUNCTION measure(platform text DEFAULT NULL) RETURNS bigint
     AS $$ SELECT measure_stale(CASE WHEN $1 IS NOT NULL THEN platform_named($1) END, interval '0', NULL) $$;
 COMMENT ON FUNCTION measure(text) IS 'measures the databases of a platform, or all of them, for the column size_bytes of the view databases; gives how many';
 
+CREATE FUNCTION set_networks(platform text, networks cidr[]) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ UPDATE platform SET networks = array_remove(coalesce($2, '{}'), NULL) WHERE name = platform_named($1) $$;
+COMMENT ON FUNCTION set_networks(text, cidr[]) IS
+    'from which networks requests over HTTP may name a platform, of those that stonescriptdb.allowed_networks lets in; none, or NULL, is all of these';
+
 -- Tokens --------------------------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION issue_token(platform text, description text, expires_at timestamptz, created_by text, OUT id uuid, OUT token text)
+CREATE FUNCTION issue_token(platform text, name text, description text, scopes text[], tenant_id text, schema_name text,
+                            expires_at timestamptz, created_by text, OUT id uuid, OUT token text, OUT granted text[])
     LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
     AS $$
     #variable_conflict use_column
+    DECLARE
+        of_platform text := platform_named($1);
+        of_tenant boolean := $5 IS NOT NULL;
+        wanted text[] := $4;
+        unknown text;
+        of_database name;
     BEGIN
+        IF wanted IS NULL THEN
+            wanted := CASE WHEN of_tenant THEN '{call}' ELSE '{call,deploy}' END;
+        END IF;
+        SELECT coalesce(array_agg(DISTINCT lower(btrim(s)) ORDER BY lower(btrim(s))), '{}') INTO wanted FROM unnest(wanted) s;
+        SELECT s INTO unknown FROM unnest(wanted) s WHERE s IS NULL OR s <> ALL ('{call,deploy,admin}') LIMIT 1;
+        IF FOUND OR wanted = '{}' THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                MESSAGE = CASE WHEN wanted = '{}' THEN 'a token needs a scope' ELSE format('there is no scope "%s"', coalesce(unknown, 'NULL')) END,
+                HINT = 'Scopes are call, deploy and admin.';
+        END IF;
+        IF of_tenant THEN
+            IF wanted <> '{call}' THEN
+                RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a token for one tenant has the scope call and no other';
+            END IF;
+            SELECT d.name INTO of_database FROM database d
+            WHERE d.platform = of_platform AND d.schema_name = coalesce($6, '') AND coalesce(nullif($5, ''), 'main') IN (d.tenant_id, d.tenant_key);
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('the platform "%s" has no tenant "%s"', of_platform, $5);
+            END IF;
+        END IF;
         -- 366 random bits, of which the token has 256. It is made here so that it stands in no query's text.
-        $6 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
-        INSERT INTO token AS t (platform, hash, description, created_by, expires_at)
-        VALUES (platform_named($1), sha256(convert_to($6, 'UTF8')), $2, $4, $3)
-        RETURNING t.id INTO $5;
+        $10 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+        INSERT INTO token AS t (platform, hash, name, description, scopes, for_tenant, database, created_by, expires_at)
+        VALUES (of_platform, sha256(convert_to($10, 'UTF8')), $2, $3, wanted, of_tenant, of_database, $8, $7)
+        RETURNING t.id, t.scopes INTO $9, $11;
     END $$;
-COMMENT ON FUNCTION issue_token(text, text, timestamptz, text) IS 'a new token of a platform and its id';
+COMMENT ON FUNCTION issue_token(text, text, text, text[], text, text, timestamptz, text) IS 'a new token of a platform and its id';
 
-CREATE FUNCTION create_token(platform text, description text DEFAULT NULL, expires_at timestamptz DEFAULT NULL) RETURNS text
+CREATE FUNCTION create_token(platform text, description text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, scopes text[] DEFAULT NULL,
+                             name text DEFAULT NULL, tenant_id text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
-    AS $$ SELECT token FROM issue_token($1, $2, $3, session_user) $$;
-COMMENT ON FUNCTION create_token(text, text, timestamptz) IS
-    'a new token of a platform, shown this once: from its first token on, requests over HTTP that name the platform need one of its tokens';
+    AS $$ SELECT token FROM issue_token($1, $5, $2, $4, $6, $7, $3, session_user) $$;
+COMMENT ON FUNCTION create_token(text, text, timestamptz, text[], text, text, text) IS
+    'a new token of a platform, shown this once: from its first token on, requests over HTTP that name the platform need one of its tokens. Scopes are call, deploy (these two are the default) and admin; one for a tenant has call';
 
-CREATE FUNCTION revoke_token(id uuid) RETURNS boolean
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expires_at timestamptz, created_by text,
+                              OUT id uuid, OUT token text, OUT platform text, OUT new_expires_at timestamptz, OUT old_expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    DECLARE
+        was token;
+    BEGIN
+        SELECT * INTO was FROM token t WHERE t.id = $2 AND ($1 IS NULL OR t.platform = $1) FOR UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('there is no token %s', coalesce($2::text, 'NULL'));
+        END IF;
+        -- One that is no good must not become a good one in this way.
+        IF was.revoked_at IS NOT NULL OR was.expires_at <= clock_timestamp() OR was.replaced_by IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.revoked_at IS NOT NULL THEN 'is revoked'
+                                 WHEN was.replaced_by IS NOT NULL THEN 'has been replaced' ELSE 'has expired' END),
+                HINT = 'Rotate the one that is in use, or issue a new one.';
+        END IF;
+        IF coalesce($3, '0') < '0' THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the time for which the old token counts must not be negative';
+        END IF;
+        $7 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+        -- It lives as long as the old one was meant to.
+        INSERT INTO token AS t (platform, hash, name, description, scopes, for_tenant, database, created_by, expires_at)
+        VALUES (was.platform, sha256(convert_to($7, 'UTF8')), was.name, was.description, was.scopes, was.for_tenant, was.database, $5,
+                coalesce($4, now() + (was.expires_at - was.created_at)))
+        RETURNING t.id, t.platform, t.expires_at INTO $6, $8, $9;
+        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6
+        WHERE t.id = was.id RETURNING t.expires_at INTO $10;
+    END $$;
+COMMENT ON FUNCTION replace_token(text, uuid, interval, timestamptz, text) IS
+    'a token in place of another one, of any platform or of the one that is named';
+
+CREATE FUNCTION rotate_token(id uuid, grace interval DEFAULT '1 day', expires_at timestamptz DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT token FROM replace_token(NULL, $1, $2, $3, session_user) $$;
+COMMENT ON FUNCTION rotate_token(uuid, interval, timestamptz) IS
+    'a new token, shown this once, with all that the old one has; that counts for the grace interval more. Without expires_at the new one lives as long as the old one was to';
+
+CREATE FUNCTION end_token(of_platform text, id uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
     AS $$
     BEGIN
-        UPDATE token t SET revoked_at = now() WHERE t.id = $1 AND t.revoked_at IS NULL;
+        UPDATE token t SET revoked_at = now() WHERE t.id = $2 AND ($1 IS NULL OR t.platform = $1) AND t.revoked_at IS NULL;
         RETURN FOUND;
     END $$;
+COMMENT ON FUNCTION end_token(text, uuid) IS 'revokes a token of any platform, or of the one that is named';
+
+CREATE FUNCTION revoke_token(id uuid) RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT end_token(NULL, $1) $$;
 COMMENT ON FUNCTION revoke_token(uuid) IS 'makes a token useless; false if there is none of that id that is not revoked already';
+
+CREATE FUNCTION note_tokens_used(ids uuid[]) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ UPDATE token t SET last_used_at = clock_timestamp() WHERE t.id = ANY ($1) $$;
+COMMENT ON FUNCTION note_tokens_used(uuid[]) IS 'the server worker has seen these tokens';
 
 -- The life of tenants -------------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,10 @@ CREATE VIEW platforms AS
     SELECT p.name AS platform, p.owner_role, p.call_role, p.created_at,
            (SELECT count(*) FROM database d WHERE d.platform = p.name) AS databases,
            (SELECT s.bundle_sha256 FROM stored_schema s WHERE s.platform = p.name AND s.name = '') AS bundle_sha256,
-           (SELECT count(*) FROM stored_schema s WHERE s.platform = p.name AND s.name <> '') AS schemas
+           (SELECT count(*) FROM stored_schema s WHERE s.platform = p.name AND s.name <> '') AS schemas, p.networks
     FROM platform p;
 COMMENT ON VIEW platforms IS 'every platform with its roles, the number of its databases and stored schemas, and the newest bundle of its own';
+COMMENT ON COLUMN platforms.networks IS 'from which requests over HTTP may name it; empty is all that stonescriptdb.allowed_networks lets in';
 
 CREATE VIEW schemas AS
     SELECT s.platform, s.name AS schema_name, s.bundle_sha256,
@@ -33,8 +34,14 @@ CREATE VIEW schemas AS
 COMMENT ON VIEW schemas IS 'the stored schemas of platforms, from which databases are created';
 
 CREATE VIEW tokens AS
-    SELECT t.id, t.platform, t.description, t.created_by, t.created_at, t.expires_at, t.revoked_at FROM token t;
+    SELECT t.id, t.platform, t.description, t.created_by, t.created_at, t.expires_at, t.revoked_at, t.name, t.scopes,
+           CASE WHEN t.for_tenant THEN coalesce(d.tenant_id, '') END AS tenant_id, nullif(d.schema_name, '') AS schema_name,
+           t.replaced_by, t.last_used_at
+    FROM token t LEFT JOIN database d ON d.name = t.database;
 COMMENT ON VIEW tokens IS 'the tokens of platforms, without the tokens themselves, which are stored nowhere';
+COMMENT ON COLUMN tokens.tenant_id IS 'the only tenant that it is for; empty if that is gone';
+COMMENT ON COLUMN tokens.replaced_by IS 'the token that rotate_token made in its place';
+COMMENT ON COLUMN tokens.last_used_at IS 'written once an hour at most';
 
 CREATE VIEW deployment_databases AS
     SELECT x.deployment_id, x.position, d.platform, nullif(d.schema_name, '') AS schema_name, x.tenant_id, x.database, x.state,

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ipnet::IpNet;
 use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, is_main, is_uuid, sanitise};
 
-use subtle::ConstantTimeEq;
-
 use super::pool::Target;
+use super::tokens::{Hash, Index, Token};
 
 /// Everything that a call needs of the registry.
 #[derive(Default, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) struct Registry {
     pub(super) lost: Vec<Lost>,
     /// A database has another name than its row.
     pub(super) renamed: bool,
+    /// The tokens of all platforms.
+    pub(super) tokens: Index,
 }
 
 /// A database that has the name of one that was dropped by other means.
@@ -43,6 +45,8 @@ pub(crate) struct Platform {
     pub(super) schemas: HashMap<String, Schema>,
     /// The tokens that are not revoked.
     pub(super) tokens: Vec<Token>,
+    /// From which requests may name it; none is all that the listener lets in.
+    pub(super) networks: Option<Arc<[IpNet]>>,
 }
 
 /// A schema of a platform.
@@ -65,15 +69,6 @@ pub(crate) struct Tenant {
     pub(super) ready: bool,
     /// Why calls of it are refused.
     pub(super) suspended: Option<Box<str>>,
-}
-
-/// A platform's token.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Token {
-    /// Its SHA-256.
-    pub(super) hash: [u8; 32],
-    /// From when on it is no good.
-    pub(super) expires: Option<SystemTime>,
 }
 
 /// What a call goes to.
@@ -128,9 +123,15 @@ impl Registry {
         schemas.flat_map(|schema| schema.tenants.values())
     }
 
-    /// Whether a token with this hash is some platform's.
-    pub(super) fn knows_token(&self, hash: &[u8; 32]) -> bool {
-        self.platforms.values().any(|platform| platform.has_had_token(hash))
+    /// The token with this hash, expired or not, and whose it is.
+    pub(super) fn token(&self, hash: &Hash) -> Option<(&Platform, &Token)> {
+        let of = self.tokens.platforms(hash).filter_map(|key| self.platforms.get(key));
+        of.filter_map(|platform| Some((platform, platform.token(hash)?))).next()
+    }
+
+    /// Whether any platform has a token.
+    pub(super) fn has_tokens(&self) -> bool {
+        self.platforms.values().any(|platform| !platform.tokens.is_empty())
     }
 
     /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema.
@@ -192,13 +193,7 @@ impl Registry {
         tenant: Option<&str>,
     ) -> Result<Called<'_>, Failure> {
         let platform = self.platform(platform)?;
-        let (key, found) = match platform.tenant(schema, tenant) {
-            Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
-                let of_stored = platform.by_database_name(tenant.unwrap_or(MAIN_TENANT));
-                of_stored.filter(|(_, tenant)| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)?
-            }
-            result => result?,
-        };
+        let (key, found) = platform.callable(schema, tenant)?;
         match &found.suspended {
             None => Ok(Called { platform: &platform.name, tenant: found.written(key), target: &found.target }),
             Some(reason) => {
@@ -213,6 +208,22 @@ impl Registry {
 }
 
 impl Platform {
+    /// The tenant that a call means, suspended or not, with its key.
+    fn callable(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<(&str, &Tenant), Failure> {
+        match self.tenant(schema, tenant) {
+            Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
+                let of_stored = self.by_database_name(tenant.unwrap_or(MAIN_TENANT));
+                of_stored.filter(|(_, tenant)| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)
+            }
+            result => result,
+        }
+    }
+
+    /// The database that a call means, if there is one.
+    pub(super) fn database_called(&self, schema: Option<&str>, tenant: Option<&str>) -> Option<&str> {
+        self.callable(schema, tenant).ok().map(|(_, tenant)| &*tenant.target.database)
+    }
+
     /// A tenant with its key, in the platform's own schema or a stored one.
     fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<(&str, &Tenant), Failure> {
         let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
@@ -235,13 +246,14 @@ impl Platform {
         })
     }
 
-    /// Whether a token with this hash is one of the platform's and has not expired.
-    pub(super) fn has_token(&self, hash: &[u8; 32]) -> bool {
-        let now = SystemTime::now();
+    /// Its token with this hash, expired or not.
+    pub(super) fn token(&self, hash: &Hash) -> Option<&Token> {
         // All of them are compared, so that the time tells nothing of which one it was.
-        let mut found = false;
+        let mut found = None;
         for token in &self.tokens {
-            found |= token.is(hash) && token.expires.is_none_or(|end| now < end);
+            if token.is(hash) {
+                found = Some(token);
+            }
         }
         found
     }
@@ -250,11 +262,6 @@ impl Platform {
     pub(super) fn next_expiry(&self) -> Option<SystemTime> {
         let now = SystemTime::now();
         self.tokens.iter().filter_map(|token| token.expires).filter(|end| now < *end).min()
-    }
-
-    /// As [`Platform::has_token`], expired or not.
-    pub(super) fn has_had_token(&self, hash: &[u8; 32]) -> bool {
-        self.tokens.iter().any(|token| token.is(hash))
     }
 
     /// A stored schema, as it was written or sanitised.
@@ -286,12 +293,6 @@ impl Platform {
             Some(schema) => stonescriptdb_protocol::stored_database_name(&platform, &sanitise(schema), &tenant),
         }
         .ok()
-    }
-}
-
-impl Token {
-    fn is(&self, hash: &[u8; 32]) -> bool {
-        self.hash.ct_eq(hash).into()
     }
 }
 

@@ -22,6 +22,7 @@ mod registry;
 mod stats;
 pub(crate) mod tally;
 mod tls;
+mod tokens;
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -69,6 +70,7 @@ pub(crate) struct App {
     follow: deploy::Follow,
     /// Open HTTP connections.
     connections: AtomicUsize,
+    used: tokens::Used,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -122,6 +124,7 @@ pub(crate) fn main() -> ! {
         jobs: deploy::Jobs::default(),
         follow: deploy::Follow::default(),
         connections: AtomicUsize::new(0),
+        used: tokens::Used::default(),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),

@@ -8,18 +8,24 @@ use pgrx::Spi;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::lookup::{Lost, Platform, Registry, Schema, Tenant, Token};
+use super::lookup::{Lost, Platform, Registry, Schema, Tenant};
 use super::pool::Target;
+use super::tokens::{Index, Scopes, Token};
 use crate::postgres::{PgError, transaction};
+use crate::settings::parse_network;
 
 /// Everything but the databases, as one JSON text.
 const PLATFORMS: &str = "
 SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
     'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role,
+    'networks', (SELECT coalesce(pg_catalog.json_agg(n::text), '[]') FROM pg_catalog.unnest(p.networks) n),
     'schemas', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', s.name, 'key', s.key)), '[]')
                 FROM stonescriptdb.stored_schema s WHERE s.platform = p.name),
     'tokens', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
-                          'hash', pg_catalog.encode(t.hash, 'hex'), 'expires', CASE WHEN isfinite(t.expires_at) THEN extract(epoch FROM t.expires_at) END)), '[]')
+                          'hash', pg_catalog.encode(t.hash, 'hex'), 'expires', CASE WHEN isfinite(t.expires_at) THEN extract(epoch FROM t.expires_at) END,
+                          'id', t.id, 'scopes', t.scopes, 'only', CASE WHEN t.for_tenant THEN coalesce((
+                              SELECT c.datname FROM stonescriptdb.database d JOIN pg_catalog.pg_database c ON c.oid = d.datid
+                              WHERE d.name = t.database), '') END)), '[]')
                FROM stonescriptdb.token t
                WHERE t.platform = p.name AND t.revoked_at IS NULL AND t.expires_at IS DISTINCT FROM '-infinity')))
     FROM stonescriptdb.platform p), '[]'),
@@ -56,6 +62,7 @@ struct PlatformRow {
     key: String,
     role: String,
     owner: String,
+    networks: Vec<String>,
     schemas: Vec<SchemaRow>,
     tokens: Vec<TokenRow>,
 }
@@ -71,6 +78,9 @@ struct TokenRow {
     hash: String,
     /// Seconds since 1970.
     expires: Option<f64>,
+    id: Box<str>,
+    scopes: Vec<String>,
+    only: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -104,12 +114,16 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
             oids: HashSet::new(),
             lost: everything.lost,
             renamed: everything.renamed,
+            tokens: Index::default(),
         };
         // By the platform's name: its key and its call role.
         let mut known: HashMap<String, (String, Arc<str>)> = HashMap::new();
         for row in everything.platforms {
             known.insert(row.platform.clone(), (row.key.clone(), row.role.as_str().into()));
-            registry.platforms.insert(row.key.clone(), platform(row));
+            let (key, platform) = (row.key.clone(), platform(row));
+            let shared: Arc<str> = key.as_str().into();
+            platform.tokens.iter().for_each(|token| registry.tokens.add(&token.hash, &shared));
+            registry.platforms.insert(key, platform);
         }
         let mut last = None;
         loop {
@@ -159,8 +173,12 @@ fn platform(row: PlatformRow) -> Platform {
         .into_iter()
         .map(|schema| (schema.key, Schema { name: schema.name, tenants: HashMap::new() }))
         .collect();
-    let tokens = row.tokens.iter().filter_map(token).collect();
-    Platform { name: row.platform, owner: row.owner.into(), schemas, tokens }
+    let tokens = row.tokens.into_iter().filter_map(token).collect();
+    // What is a cidr to PostgreSQL parses; if it ever did not, nobody would be let in by it.
+    let closed = !row.networks.is_empty();
+    let networks: Vec<_> = row.networks.iter().filter_map(|network| parse_network(network)).collect();
+    let networks = closed.then(|| networks.into());
+    Platform { name: row.platform, owner: row.owner.into(), schemas, tokens, networks }
 }
 
 /// Enters a database into its platform, and gives its OID, unless it is gone.
@@ -181,7 +199,7 @@ fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, ro
     row.oid
 }
 
-fn token(row: &TokenRow) -> Option<Token> {
+fn token(row: TokenRow) -> Option<Token> {
     let mut hash = [0; 32];
     for (place, byte) in hash.iter_mut().enumerate() {
         *byte = u8::from_str_radix(row.hash.get(place * 2..place * 2 + 2)?, 16).ok()?;
@@ -190,5 +208,6 @@ fn token(row: &TokenRow) -> Option<Token> {
         let since = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default();
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or(SystemTime::UNIX_EPOCH)
     };
-    Some(Token { hash, expires: row.expires.map(at) })
+    let scopes = Scopes::named(&row.scopes);
+    Some(Token { id: row.id, hash, expires: row.expires.map(at), scopes, only: row.only })
 }

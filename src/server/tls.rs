@@ -97,7 +97,9 @@ fn private_key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
     let bytes = read(file, "private key file")?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if bytes.windows(9).any(|word| word == b"ENCRYPTED") => {
-            format!("the private key \"{file}\" is encrypted, and there is nobody to ask for the passphrase: decrypt it")
+            format!(
+                "the private key \"{file}\" is encrypted, and there is nobody to ask for the passphrase: decrypt it"
+            )
         }
         pem::Error::NoItemsFound => format!("the private key file \"{file}\" has no private key in it"),
         error => format!("the private key file \"{file}\" does not read: {error}"),
@@ -118,7 +120,8 @@ fn read(file: &str, what: &str) -> Result<Vec<u8>, String> {
 fn check_permissions(file: &str) -> Result<(), String> {
     const GROUP_AND_OTHERS: u32 = 0o077;
     const ALL_BUT_READING_BY_GROUP: u32 = 0o037;
-    let found = std::fs::metadata(file).map_err(|error| format!("the private key file \"{file}\" cannot be read: {error}"))?;
+    let found =
+        std::fs::metadata(file).map_err(|error| format!("the private key file \"{file}\" cannot be read: {error}"))?;
     if !found.is_file() {
         return Err(format!("the private key file \"{file}\" is not a regular file"));
     }

@@ -25,6 +25,8 @@ pub struct Handover {
     pub tenant: String,
     /// The database, for errors.
     pub database: String,
+    /// The networks, by address and length, from which requests are let in; none is all that the listener lets in.
+    pub networks: Option<Vec<(IpAddr, u8)>>,
     /// The header with which the client was let in. A request with another one is not the executor's to judge.
     pub authorization: Option<Vec<u8>>,
 }

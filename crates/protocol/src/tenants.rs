@@ -154,13 +154,19 @@ pub enum TenantWork {
         state: RestoredState,
     },
     /// A new token. Answer: `String`, the JSON text of the HTTP answer.
-    IssueToken {
-        /// The platform as registered.
-        platform: String,
-        /// What it is for.
-        description: Option<String>,
-        /// When it ends, as PostgreSQL reads it.
+    IssueToken(TokenSpec),
+    /// A token in place of another one. Answer: `String`, the JSON text of the HTTP answer.
+    RotateToken {
+        /// Its id.
+        id: String,
+        /// The only platform whose token it may be, as registered.
+        of: Option<String>,
+        /// Seconds for which the old one counts, unless it ends before.
+        grace: f64,
+        /// When the new one ends, as PostgreSQL reads it; otherwise it lives as long as the old one was to.
         expires_at: Option<String>,
+        /// The same in seconds from now on.
+        expires_in: Option<f64>,
         /// Who asked.
         by: String,
     },
@@ -168,9 +174,39 @@ pub enum TenantWork {
     RevokeToken {
         /// Its id.
         id: String,
+        /// The only platform whose token it may be, as registered.
+        of: Option<String>,
+    },
+    /// Notes when tokens were used last. Answer: unit.
+    TokensUsed {
+        /// Their ids.
+        ids: Vec<String>,
     },
     /// A list. Answer: `String`, the JSON text of the HTTP answer.
     List(Listing),
+}
+
+/// A token that is to be made.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub struct TokenSpec {
+    /// The platform as registered.
+    pub platform: String,
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// What it may; the default is what tokens without scopes may.
+    pub scopes: Option<Vec<String>>,
+    /// The only tenant that it is for.
+    pub tenant: Option<String>,
+    /// The stored schema of that tenant's database.
+    pub schema: Option<String>,
+    /// When it ends, as PostgreSQL reads it.
+    pub expires_at: Option<String>,
+    /// The same in seconds from now on.
+    pub expires_in: Option<f64>,
+    /// Who asked.
+    pub by: String,
 }
 
 /// Whose a database may be that has the name of one that is gone.

@@ -61,7 +61,8 @@ WHERE d.platform = $1 AND ($2 IS NULL OR d.schema_name = $2) AND d.state IN ('re
 const TOKENS: &str = "
 SELECT json_build_object('tokens', coalesce(json_agg(json_build_object(
            'id', t.id, 'platform', t.platform, 'description', t.description, 'created_by', t.created_by, 'created_at', t.created_at,
-           'expires_at', t.expires_at, 'revoked_at', t.revoked_at) ORDER BY t.platform, t.created_at), '[]'), 'count', count(*))::text
+           'expires_at', t.expires_at, 'revoked_at', t.revoked_at, 'name', t.name, 'scopes', t.scopes, 'tenant_id', t.tenant_id,
+           'schema_name', t.schema_name, 'replaced_by', t.replaced_by, 'last_used_at', t.last_used_at) ORDER BY t.platform, t.created_at), '[]'), 'count', count(*))::text
 FROM stonescriptdb.tokens t WHERE $1 IN ('', t.platform) AND $2::text IS NULL";
 
 const SIZES: &str = "

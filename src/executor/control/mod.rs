@@ -14,6 +14,7 @@ mod reopen;
 mod roles;
 mod template;
 mod tenants;
+mod tokens;
 
 use pgrx::Spi;
 use stonescriptdb_protocol::{ControlRequest, Failure};

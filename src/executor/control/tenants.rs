@@ -1,10 +1,9 @@
 //! What concerns platforms and tenants beside deployments.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure, Named, TenantWork};
 
 use super::super::answer;
-use super::{follow, life, listing, prepare, registry, spi};
+use super::{follow, life, listing, prepare, registry, tokens};
 use crate::postgres::transaction;
 
 /// Carries out a request; gives the frame of the answer.
@@ -23,10 +22,13 @@ pub(super) fn run(work: &TenantWork) -> Vec<u8> {
         TenantWork::Lost { database, oid } => answer(follow::lost(database, *oid)),
         TenantWork::LetIn { database, role } => answer(follow::let_in(database, role)),
         TenantWork::Restored { database, oid, state } => answer(follow::restored(database, *oid, state)),
-        TenantWork::IssueToken { platform, description, expires_at, by } => {
-            answer(issue_token(platform, description.as_deref(), expires_at.as_deref(), by))
+        TenantWork::IssueToken(token) => answer(tokens::issue(token)),
+        TenantWork::RotateToken { id, of, grace, expires_at, expires_in, by } => {
+            let end = tokens::End { at: expires_at.as_deref(), seconds: *expires_in };
+            answer(tokens::rotate(id, of.as_deref(), *grace, end, by))
         }
-        TenantWork::RevokeToken { id } => answer(revoke_token(id)),
+        TenantWork::RevokeToken { id, of } => answer(tokens::revoke(id, of.as_deref())),
+        TenantWork::TokensUsed { ids } => answer(tokens::used(ids)),
         TenantWork::List(what) => answer(listing::run(what)),
     }
 }
@@ -46,40 +48,5 @@ fn register_platform(name: &str) -> Result<String, Failure> {
             ));
         }
         Ok(prepare::create_platform(&named, None)?.name)
-    })
-}
-
-/// A new token, which is in no text of a query: the function makes it.
-///
-/// # Errors
-/// `invalid_request` for a time that is none.
-fn issue_token(
-    platform: &str,
-    description: Option<&str>,
-    expires_at: Option<&str>,
-    by: &str,
-) -> Result<String, Failure> {
-    transaction(|| {
-        let issued = Spi::get_one_with_args::<String>(
-            "SELECT json_build_object('token', t.token, 'id', t.id, 'platform', $1)::text
-             FROM stonescriptdb.issue_token($1, $2, $3::text::timestamptz, $4) t",
-            &[platform.into(), description.into(), expires_at.into(), by.into()],
-        );
-        Ok::<_, Failure>(issued.map_err(spi)?.unwrap_or_default())
-    })
-    .map_err(|failure| match failure.sqlstate.as_deref() {
-        // No such time, or one that no calendar has.
-        Some("22007" | "22008") => Failure { code: ErrorCode::InvalidRequest, ..failure },
-        _ => failure,
-    })
-}
-
-fn revoke_token(id: &str) -> Result<bool, Failure> {
-    // What is no UUID is no token's id.
-    let Ok(id) = uuid::Uuid::parse_str(id) else { return Ok(false) };
-    transaction(|| {
-        let revoked =
-            Spi::get_one_with_args::<bool>("SELECT stonescriptdb.revoke_token($1::uuid)", &[id.to_string().into()]);
-        Ok::<_, Failure>(revoked.map_err(spi)? == Some(true))
     })
 }

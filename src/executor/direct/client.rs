@@ -1,10 +1,11 @@
 //! One client of an executor: its bytes, and what they say.
 
 use std::io::{ErrorKind, IoSlice, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
@@ -13,8 +14,8 @@ use stonescriptdb_protocol::Handover;
 use crate::postgres::counters::{self, Platform};
 use crate::postgres::seats::{self, Seated};
 use crate::server::calls::Whom;
-use crate::server::http::CallBody;
 use crate::server::http::plain::{self, Head, PlainHead};
+use crate::server::http::{CallBody, contains};
 use crate::settings::Settings;
 
 /// Bytes that are read at once: a typical request fits.
@@ -31,6 +32,8 @@ pub(super) struct Client {
     pub(super) terms: Handover,
     /// Where its calls are counted.
     pub(super) platform: Platform,
+    /// The platform's networks.
+    networks: Option<Vec<IpNet>>,
     /// Read and not answered.
     pub(super) buffer: Vec<u8>,
     /// The head that came last. Most clients send the same one again and again.
@@ -55,7 +58,9 @@ pub(super) enum Sent {
 impl Client {
     pub(super) fn new(stream: OwnedFd, seated: Seated, terms: Handover, read: &[u8]) -> Client {
         let platform = Platform::of(&terms.platform);
-        Client { stream: stream.into(), seated, terms, platform, buffer: read.to_vec(), known: None }
+        let network = |(address, length): &(IpAddr, u8)| IpNet::new(*address, *length).ok();
+        let networks = terms.networks.as_ref().map(|networks| networks.iter().filter_map(network).collect());
+        Client { stream: stream.into(), seated, terms, platform, networks, buffer: read.to_vec(), known: None }
     }
 
     /// Reads what is there.
@@ -128,8 +133,10 @@ impl Client {
             && self.terms.until_ms.is_none_or(|until| {
                 SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now.as_millis() < u128::from(until))
             });
+        // Behind a proxy, one connection has the requests of many.
+        let is_near = self.networks.as_ref().is_none_or(|networks| contains(networks, head.client));
         body.function().ok()?;
-        (is_same && is_good).then_some((head, body))
+        (is_same && is_good && is_near).then_some((head, body))
     }
 
     /// Writes an answer; gives what the client does not take now. A client that is gone takes nothing.

@@ -10,8 +10,8 @@ use stonescriptdb_protocol::{Counts, DatabaseOutcome, ErrorCode, Failure, Outcom
 use tokio::sync::{broadcast, watch};
 
 use crate::error;
-use crate::server::http::Room;
 use crate::postgres::counters;
+use crate::server::http::Room;
 
 /// So many events may wait for a slow reader; it is told the counts when it has missed some.
 const EVENTS: usize = 256;

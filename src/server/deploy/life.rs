@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    AdoptRequest, Asked, ControlRequest, ExecutorRequest, Failure, Listing, MAIN_TENANT, TenantName, TenantVerb,
-    TenantWork, is_main,
+    AdoptRequest, ControlRequest, ExecutorRequest, Failure, Listing, MAIN_TENANT, TenantName, TenantVerb, TenantWork,
+    TokenSpec, is_main,
 };
 
 use super::control_target;
@@ -129,45 +129,43 @@ async fn register_platform(app: &App, platform: String) -> Result<Value, Failure
     }))
 }
 
-/// A token that is to be made.
-pub(in crate::server) struct NewToken {
-    /// The platform as sent.
-    pub(in crate::server) platform: String,
-    /// What it is for.
-    pub(in crate::server) description: Option<String>,
-    /// When it ends, as PostgreSQL reads it.
-    pub(in crate::server) expires_at: Option<String>,
-}
-
 /// A new token of a platform, known to the server when this is over; JSON text.
 ///
 /// # Errors
-/// `platform_not_found`, `invalid_request`.
-pub(in crate::server) async fn issue_token(app: &App, token: NewToken, asked: Asked) -> Result<String, Failure> {
-    let platform = app.registry().platform(&token.platform)?.name.clone();
-    let by = match asked.from {
-        Some(from) => format!("{} {from}", asked.by),
-        None => asked.by,
-    };
-    let issue = TenantWork::IssueToken {
-        platform,
-        description: token.description,
-        expires_at: token.expires_at.filter(|time| !time.is_empty()),
-        by,
-    };
-    let issued = work(app, issue).await?;
-    app.main.read_registry().await;
-    Ok(issued)
+/// `invalid_request`, `database_not_found`.
+pub(in crate::server) async fn issue_token(app: &App, token: TokenSpec) -> Result<String, Failure> {
+    changed(app, TenantWork::IssueToken(token)).await
 }
 
-/// Makes a token useless; `false` if there is none of that id.
+/// A token in place of another one; JSON text.
+///
+/// # Errors
+/// `token_not_found`, `invalid_request`.
+pub(in crate::server) async fn rotate_token(app: &App, rotate: TenantWork) -> Result<String, Failure> {
+    changed(app, rotate).await
+}
+
+/// Makes a token useless; `false` if there is none of that id, or not of that platform.
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(in crate::server) async fn revoke_token(app: &App, id: &str) -> Result<bool, Failure> {
-    let revoked = work(app, TenantWork::RevokeToken { id: id.to_owned() }).await?;
+pub(in crate::server) async fn revoke_token(app: &App, id: &str, of: Option<String>) -> Result<bool, Failure> {
+    changed(app, TenantWork::RevokeToken { id: id.to_owned(), of }).await
+}
+
+/// Changes tokens; when it is over, the server knows them as they are now.
+async fn changed<A: DeserializeOwned>(app: &App, change: TenantWork) -> Result<A, Failure> {
+    let answer = work(app, change).await?;
     app.main.read_registry().await;
-    Ok(revoked)
+    Ok(answer)
+}
+
+/// Writes down that tokens were used.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(in crate::server) async fn note_tokens_used(app: &App, ids: Vec<String>) -> Result<(), Failure> {
+    work(app, TenantWork::TokensUsed { ids }).await
 }
 
 /// A list, as JSON text.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
 use stonescriptdb_protocol::SentNames;
 
 use super::super::pool::Target;
@@ -26,6 +27,8 @@ pub(in crate::server) struct Offer {
     /// The tenant as registered.
     pub(in crate::server) tenant: String,
     pub(in crate::server) authorization: Option<Vec<u8>>,
+    /// The platform's networks.
+    pub(in crate::server) networks: Option<Arc<[IpNet]>>,
     pub(in crate::server) until_ms: Option<u64>,
     pub(in crate::server) epoch: u64,
 }

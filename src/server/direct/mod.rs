@@ -216,6 +216,10 @@ impl Offer {
             tenant: self.tenant.clone(),
             database: self.target.database.to_string(),
             authorization: self.authorization.clone(),
+            networks: self
+                .networks
+                .as_ref()
+                .map(|networks| networks.iter().map(|network| (network.addr(), network.prefix_len())).collect()),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The admin routes: behind the admin token.
+//! The admin routes: behind the admin token, or for what is one platform's affair a token of it with the scope `admin`.
 
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use hyper::{HeaderMap, StatusCode};
+use hyper::StatusCode;
 use serde::Deserialize;
 use stonescriptdb_protocol::{Failure, Listing, TenantName, TenantVerb};
 
@@ -15,17 +15,22 @@ use crate::server::App;
 use crate::server::deploy;
 
 /// `GET /admin/databases?platform=`.
-pub(super) async fn databases(State(app): State<Arc<App>>, request: Request) -> Reply {
-    access::require_admin(&app.settings(), request.headers())?;
+pub(super) async fn databases(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let guest = access::require_administrator(&app, &sender)?;
     let query = request.uri().query().unwrap_or_default();
     let platform = url_value(query, "platform").filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    access::require_own(&app, &guest, &platform)?;
     let platform = app.registry().platform(&platform)?.name.clone();
     v2::listed(deploy::list(&app, Listing::Sizes { platform }).await)
 }
 
 /// `GET /admin/platforms`.
-pub(super) async fn platforms(State(app): State<Arc<App>>, request: Request) -> Reply {
-    access::require_admin(&app.settings(), request.headers())?;
+pub(super) async fn platforms(State(app): State<Arc<App>>, Extension(sender): Extension<Sender>) -> Reply {
+    access::require_admin(&app, &sender)?;
     v2::listed(deploy::list(&app, Listing::Platforms).await)
 }
 
@@ -33,11 +38,11 @@ pub(super) async fn platforms(State(app): State<Arc<App>>, request: Request) -> 
 pub(super) async fn create_database(
     State(app): State<Arc<App>>,
     Extension(sender): Extension<Sender>,
-    headers: HeaderMap,
     request: Request,
 ) -> Reply {
+    access::knock_to_create(&app, &sender)?;
     let request: v2::CreateDatabase = body::json(request, &app.settings(), "a new database").await?;
-    access::require_platform_or_admin(&app, &headers, request.platform()?)?;
+    access::require_to_create(&app, &sender, request.platform()?)?;
     v2::created(&app, request, &sender).await
 }
 
@@ -54,63 +59,13 @@ pub(super) async fn create_tenant(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Reply {
-    let settings = app.settings();
-    access::require_admin(&settings, request.headers())?;
-    let request: CreateTenant = body::json(request, &settings, "a new tenant").await?;
+    let guest = access::require_administrator(&app, &sender)?;
+    let request: CreateTenant = body::json(request, &app.settings(), "a new tenant").await?;
     let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
+    access::require_own(&app, &guest, &platform)?;
     let tenant = request.tenant_id.filter(|name| !name.is_empty()).ok_or_else(|| missing("tenant_id"))?;
     let body = deploy::create_tenant(&app, platform, request.schema_name, Some(tenant), sender.asked()).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
-}
-
-#[derive(Deserialize)]
-struct NewToken {
-    platform: Option<String>,
-    description: Option<String>,
-    expires_at: Option<String>,
-}
-
-/// `POST /admin/platform-token`: one more each time; older ones stay.
-pub(super) async fn platform_token(
-    State(app): State<Arc<App>>,
-    Extension(sender): Extension<Sender>,
-    request: Request,
-) -> Reply {
-    let settings = app.settings();
-    access::require_admin(&settings, request.headers())?;
-    let request: NewToken = body::json(request, &settings, "a new token").await?;
-    let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    let token = deploy::NewToken { platform, description: request.description, expires_at: request.expires_at };
-    v2::listed(deploy::issue_token(&app, token, sender.asked()).await)
-}
-
-/// `GET /admin/tokens?platform=`.
-pub(super) async fn tokens(State(app): State<Arc<App>>, request: Request) -> Reply {
-    access::require_admin(&app.settings(), request.headers())?;
-    let query = request.uri().query().unwrap_or_default();
-    let platform = match url_value(query, "platform").filter(|name| !name.is_empty()) {
-        Some(name) => Some(app.registry().platform(&name)?.name.clone()),
-        None => None,
-    };
-    v2::listed(deploy::list(&app, Listing::Tokens { platform }).await)
-}
-
-#[derive(Deserialize)]
-struct RevokeToken {
-    id: Option<String>,
-}
-
-/// `POST /admin/revoke-token`.
-pub(super) async fn revoke_token(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let settings = app.settings();
-    access::require_admin(&settings, request.headers())?;
-    let request: RevokeToken = body::json(request, &settings, "a token to be revoked").await?;
-    let id = request.id.filter(|id| !id.is_empty()).ok_or_else(|| missing("id"))?;
-    if uuid::Uuid::parse_str(&id).is_err() {
-        return Err(body::invalid("the field id is the UUID of a token").into());
-    }
-    let revoked = deploy::revoke_token(&app, &id).await?;
-    Ok(answer::json(StatusCode::OK, &serde_json::json!({"id": id, "revoked": revoked})))
 }
 
 /// What the routes of a tenant's life take.
@@ -127,10 +82,11 @@ struct TenantBody {
 }
 
 impl TenantBody {
-    async fn read(app: &App, request: Request) -> Result<TenantBody, Failure> {
-        let settings = app.settings();
-        access::require_admin(&settings, request.headers())?;
-        body::json(request, &settings, "a request about a tenant").await
+    async fn read(app: &App, sender: &Sender, request: Request) -> Result<TenantBody, Failure> {
+        let guest = access::require_administrator(app, sender)?;
+        let body: TenantBody = body::json(request, &app.settings(), "a request about a tenant").await?;
+        access::require_own(app, &guest, &needed(&body.platform, "platform")?)?;
+        Ok(body)
     }
 
     fn tenant(&self) -> Result<TenantName, Failure> {
@@ -142,7 +98,7 @@ impl TenantBody {
     }
 }
 
-fn needed(field: &Option<String>, name: &str) -> Result<String, Failure> {
+pub(super) fn needed(field: &Option<String>, name: &str) -> Result<String, Failure> {
     field.clone().filter(|text| !text.is_empty()).ok_or_else(|| missing(name))
 }
 
@@ -151,32 +107,52 @@ async fn done(app: &Arc<App>, verb: TenantVerb) -> Reply {
 }
 
 /// `POST /admin/rename-tenant`.
-pub(super) async fn rename_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+pub(super) async fn rename_tenant(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let body = TenantBody::read(&app, &sender, request).await?;
     done(&app, TenantVerb::Rename { tenant: body.tenant()?, to: needed(&body.new_tenant_id, "new_tenant_id")? }).await
 }
 
 /// `POST /admin/copy-tenant`.
-pub(super) async fn copy_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+pub(super) async fn copy_tenant(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let body = TenantBody::read(&app, &sender, request).await?;
     done(&app, TenantVerb::Copy { tenant: body.tenant()?, to: needed(&body.new_tenant_id, "new_tenant_id")? }).await
 }
 
 /// `POST /admin/suspend-tenant`.
-pub(super) async fn suspend_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+pub(super) async fn suspend_tenant(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let body = TenantBody::read(&app, &sender, request).await?;
     done(&app, TenantVerb::Suspend { tenant: body.tenant()?, reason: body.reason }).await
 }
 
 /// `POST /admin/resume-tenant`.
-pub(super) async fn resume_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+pub(super) async fn resume_tenant(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let body = TenantBody::read(&app, &sender, request).await?;
     done(&app, TenantVerb::Resume { tenant: body.tenant()? }).await
 }
 
 /// `POST /admin/drop-tenant`.
-pub(super) async fn drop_tenant(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+pub(super) async fn drop_tenant(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    let body = TenantBody::read(&app, &sender, request).await?;
     let tenant = body.tenant()?;
     let confirm = needed(&body.confirm, "confirm")?;
     let dropped =
@@ -184,9 +160,14 @@ pub(super) async fn drop_tenant(State(app): State<Arc<App>>, request: Request) -
     Ok(answer::json(StatusCode::OK, &dropped))
 }
 
-/// `POST /admin/adopt`.
-pub(super) async fn adopt(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let body = TenantBody::read(&app, request).await?;
+/// `POST /admin/adopt`: any database of the cluster, so it is no platform's affair.
+pub(super) async fn adopt(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    access::require_admin(&app, &sender)?;
+    let body = TenantBody::read(&app, &sender, request).await?;
     let database = needed(&body.database, "database")?;
     done(&app, TenantVerb::Adopt { tenant: body.tenant()?, database, by: None }).await
 }

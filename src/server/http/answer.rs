@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::Value;
 use stonescriptdb_protocol::{ErrorCode, Failure};
@@ -116,9 +116,13 @@ pub(super) fn error_parts(failure: &Failure, id: &RequestId) -> (StatusCode, Hea
     if let Some(seconds) = error::retry_after(failure) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if failure.code == ErrorCode::Unauthorized {
-        headers.insert(hyper::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
+    // RFC 6750, 3.
+    let challenge = match failure.code {
+        ErrorCode::Unauthorized => Some("Bearer"),
+        ErrorCode::InsufficientScope => Some("Bearer error=\"insufficient_scope\""),
+        _ => None,
+    };
+    headers.extend(challenge.map(|text| (WWW_AUTHENTICATE, HeaderValue::from_static(text))));
     (status, headers, error::to_json(failure, Some(id.as_str())).to_string())
 }
 
@@ -164,10 +168,9 @@ pub(in crate::server) fn too_many_connections() -> Vec<u8> {
 
 /// What an address over its limit is told.
 pub(in crate::server) fn too_many_of_address() -> Vec<u8> {
-    last_words(
-        &Failure::new(ErrorCode::PoolExhausted, "too many connections of this address")
-            .hint("Raise stonescriptdb.max_http_connections_per_address, or name a proxy in stonescriptdb.trusted_proxies."),
-    )
+    last_words(&Failure::new(ErrorCode::PoolExhausted, "too many connections of this address").hint(
+        "Raise stonescriptdb.max_http_connections_per_address, or name a proxy in stonescriptdb.trusted_proxies.",
+    ))
 }
 
 /// What a client is told that speaks HTTP where TLS is spoken.

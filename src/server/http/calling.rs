@@ -22,6 +22,7 @@ use super::{Reply, Sender, accept, access, answer, lines};
 use crate::error;
 use crate::server::App;
 use crate::server::calls::{self, BatchCall, Call, How, Whom};
+use crate::server::tokens::Scope;
 use crate::settings::Settings;
 
 static TIMEOUT: HeaderName = HeaderName::from_static("x-timeout-ms");
@@ -91,6 +92,7 @@ pub(super) async fn batch(
 ) -> Reply {
     let settings = app.settings();
     body::require_json(request.headers())?;
+    access::knock(&app, &sender, Scope::Call)?;
     let (head, body) = request.into_parts();
     let body = body::read(body, &settings).await?;
     body::check_depth(&body, &settings)?;
@@ -98,8 +100,8 @@ pub(super) async fn batch(
         .map_err(|error| invalid(format!("the body is not the JSON of a batch: {error}")))?;
     let platform = request.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
     let calls = request.calls.as_deref().ok_or_else(|| missing("calls"))?;
-    access::require_platform(&app, &head.headers, platform)?;
     let whom = Whom { platform, schema: request.schema_name.as_deref(), tenant: request.tenant_id.as_deref() };
+    access::require_to_call(&app, &sender, &whom)?;
     let how = how(&settings, &sender, head.method.as_str(), &head.headers, request.retry.unwrap_or(false))?;
     let body = calls::batch(&app, whom, how, calls).await?;
     Ok(answer::text(StatusCode::OK, body.freeze()))
@@ -151,10 +153,11 @@ pub(super) async fn read(
 ) -> Reply {
     let Path((platform, function)) = path.map_err(|_| invalid("the path is not UTF-8"))?;
     let (head, _) = request.into_parts();
-    access::require_platform(&app, &head.headers, &platform)?;
     let query = Query::read(head.uri.query().unwrap_or_default())?;
+    let whom = Whom { platform: &platform, schema: query.schema.as_deref(), tenant: query.tenant.as_deref() };
+    access::require_to_call(&app, &sender, &whom)?;
     let call = Call {
-        whom: Whom { platform: &platform, schema: query.schema.as_deref(), tenant: query.tenant.as_deref() },
+        whom,
         how: how(&app.settings(), &sender, head.method.as_str(), &head.headers, false)?,
         function: &function,
         params: &query.params,
@@ -227,10 +230,11 @@ pub(super) async fn write(
     let settings = app.settings();
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
-    access::require_platform(&app, &head.headers, &platform)?;
+    let aside = Aside::read(head.uri.query().unwrap_or_default())?;
+    let whom = Whom { platform: &platform, schema: aside.schema.as_deref(), tenant: aside.tenant.as_deref() };
+    access::require_to_call(&app, &sender, &whom)?;
     let body = body::read(body, &settings).await?;
     body::check_depth(&body, &settings)?;
-    let aside = Aside::read(head.uri.query().unwrap_or_default())?;
     let params: Option<&RawValue> = if body.iter().all(u8::is_ascii_whitespace) {
         None
     } else {
@@ -238,7 +242,7 @@ pub(super) async fn write(
         Some(params.map_err(|error| invalid(format!("the body is not the JSON of parameters: {error}")))?)
     };
     let call = Call {
-        whom: Whom { platform: &platform, schema: aside.schema.as_deref(), tenant: aside.tenant.as_deref() },
+        whom,
         how: how(&settings, &sender, head.method.as_str(), &head.headers, aside.retry()?)?,
         function: &function,
         params: calls::text_of(params),

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::sse::{Event as ServerSentEvent, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
@@ -25,23 +25,29 @@ use super::verify::Verify;
 use super::{Reply, Sender, access, answer};
 use crate::server::App;
 use crate::server::deploy::{self, Event, Job};
+use crate::server::tokens::Scope;
 
 /// A stream that has nothing to say says so this often, so that nobody on the way takes it for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /deployments/{id}`.
-pub(super) async fn status(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Reply {
-    Ok(answer::json(StatusCode::OK, &known(&app, &headers, &id).await?))
+pub(super) async fn status(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    Path(id): Path<String>,
+) -> Reply {
+    Ok(answer::json(StatusCode::OK, &known(&app, &sender, &id).await?))
 }
 
 /// A deployment as recorded, if whoever asks may know of it.
-async fn known(app: &Arc<App>, headers: &HeaderMap, id: &str) -> Result<Value, Failure> {
+async fn known(app: &Arc<App>, sender: &Sender, id: &str) -> Result<Value, Failure> {
+    access::knock(app, sender, Scope::Deploy)?;
     let known = deploy::status(app, id).await?;
     let platform = known.get("platform").and_then(Value::as_str).unwrap_or_default();
-    match access::require_platform_to_deploy(app, headers, platform) {
+    match access::require_to_deploy(app, sender, platform) {
         // Of a platform that is gone, or never came to be, only the record is left.
         Err(failure) if matches!(failure.code, ErrorCode::PlatformNotFound | ErrorCode::InvalidRequest) => {
-            access::require_admin(&app.settings(), headers)?;
+            access::require_admin(app, sender)?;
         }
         result => result?,
     }
@@ -49,8 +55,12 @@ async fn known(app: &Arc<App>, headers: &HeaderMap, id: &str) -> Result<Value, F
 }
 
 /// `POST /deployments/{id}/cancel`.
-pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Reply {
-    known(&app, &headers, &id).await?;
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    Path(id): Path<String>,
+) -> Reply {
+    known(&app, &sender, &id).await?;
     Ok(answer::json(StatusCode::OK, &deploy::cancel(&app, &id).await?))
 }
 
@@ -60,9 +70,8 @@ pub(super) async fn resume(
     Extension(sender): Extension<Sender>,
     Path(id): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Reply {
-    again(&app, &sender, id, false, &uri, &headers).await
+    again(&app, &sender, id, false, &uri).await
 }
 
 /// `POST /deployments/{id}/retry`.
@@ -71,13 +80,12 @@ pub(super) async fn retry(
     Extension(sender): Extension<Sender>,
     Path(id): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Reply {
-    again(&app, &sender, id, true, &uri, &headers).await
+    again(&app, &sender, id, true, &uri).await
 }
 
-async fn again(app: &Arc<App>, sender: &Sender, id: String, failed: bool, uri: &Uri, headers: &HeaderMap) -> Reply {
-    known(app, headers, &id).await?;
+async fn again(app: &Arc<App>, sender: &Sender, id: String, failed: bool, uri: &Uri) -> Reply {
+    known(app, sender, &id).await?;
     let query = uri.query().unwrap_or_default();
     let wait = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "wait");
     let wait = !wait.is_some_and(|(_, value)| matches!(&*value, "false" | "0"));
@@ -86,11 +94,15 @@ async fn again(app: &Arc<App>, sender: &Sender, id: String, failed: bool, uri: &
 }
 
 /// `GET /deployments/{id}/events`.
-pub(super) async fn events(State(app): State<Arc<App>>, Path(id): Path<String>, headers: HeaderMap) -> Reply {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    Path(id): Path<String>,
+) -> Reply {
     // Watched before it is looked at, so that an end between the two is not missed.
     let job = app.jobs.find(&id);
     let watched = job.as_ref().map(|job| job.watch());
-    let recorded = known(&app, &headers, &id).await?;
+    let recorded = known(&app, &sender, &id).await?;
     let stream = match (job, watched) {
         (Some(job), Some((counts, events))) if counts.state == "running" => {
             Following { app, job, events, next: Next::Counts(counts) }
@@ -221,16 +233,11 @@ impl List {
     }
 }
 
-async fn migrate_body(app: &App, request: Request) -> Result<MigrateBody, Failure> {
-    let settings = app.settings();
-    body::require_json(request.headers())?;
-    let (head, body) = request.into_parts();
-    let bytes = body::read(body, &settings).await?;
-    body::check_depth(&bytes, &settings)?;
-    let body: MigrateBody = serde_json::from_slice(&bytes)
-        .map_err(|error| invalid(format!("the body is not the JSON of a migration: {error}")))?;
+async fn migrate_body(app: &App, sender: &Sender, request: Request) -> Result<MigrateBody, Failure> {
+    access::knock(app, sender, Scope::Deploy)?;
+    let body: MigrateBody = body::json(request, &app.settings(), "a migration").await?;
     let platform = body.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    access::require_platform_to_deploy(app, &head.headers, platform)?;
+    access::require_to_deploy(app, sender, platform)?;
     Ok(body)
 }
 
@@ -274,7 +281,7 @@ pub(super) async fn migrate(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Reply {
-    let body = migrate_body(&app, request).await?;
+    let body = migrate_body(&app, &sender, request).await?;
     let selection = match body.database_id.clone().filter(|id| !id.is_empty()) {
         Some(id) => Selection::Tenant(Some(id)),
         None => Selection::All,
@@ -290,7 +297,7 @@ pub(super) async fn migrate_all(
     Extension(sender): Extension<Sender>,
     request: Request,
 ) -> Reply {
-    let deployment = migrate_body(&app, request).await?.into_deployment(&sender, Selection::All, true)?;
+    let deployment = migrate_body(&app, &sender, request).await?.into_deployment(&sender, Selection::All, true)?;
     if let Some(job) = deploy::running_like(&app, &deployment) {
         let failure = Failure::new(ErrorCode::DeploymentInProgress, "a deployment of this schema is running");
         let mut body = crate::error::to_json(&failure, Some(sender.id.as_str()));
@@ -318,10 +325,10 @@ pub(super) async fn migrate_all(
 /// `GET /v2/migrate-all/{job_id}`: the deployment in the words of the command line.
 pub(super) async fn migrate_all_status(
     State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
     Path(id): Path<String>,
-    headers: HeaderMap,
 ) -> Reply {
-    let known = known(&app, &headers, &id).await?;
+    let known = known(&app, &sender, &id).await?;
     let state = known.get("state").and_then(Value::as_str).unwrap_or_default();
     let done = count(&known, "succeeded") + count(&known, "unchanged");
     let status = match state {

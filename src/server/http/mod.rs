@@ -15,6 +15,7 @@ mod pace;
 pub(crate) mod plain;
 mod room;
 mod sight;
+mod tokens;
 mod v1;
 mod v2;
 mod verify;
@@ -28,15 +29,18 @@ use axum::extract::Request as AxumRequest;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{HeaderMap, Request};
 use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
 use tower::ServiceExt;
 
 use super::App;
 use super::direct::Habit;
+use crate::settings::Settings;
+use access::Proof;
 use answer::Failed;
 
+pub(crate) use address::contains;
 pub(crate) use answer::RequestId;
 pub(super) use answer::{last_words, plain_on_tls, too_many_connections, too_many_of_address};
 pub(super) use io::Io;
@@ -50,9 +54,14 @@ struct Sender {
     /// The client's address, behind trusted proxies.
     client: IpAddr,
     id: RequestId,
+    proof: Proof,
 }
 
 impl Sender {
+    fn new(settings: &Settings, client: IpAddr, id: RequestId, headers: &HeaderMap) -> Sender {
+        Sender { client, id, proof: Proof::of(settings, headers) }
+    }
+
     /// For the record of a deployment.
     fn asked(&self) -> Asked {
         Asked { by: "http".to_owned(), from: Some(self.client.to_string()), request_id: self.id.as_str().to_owned() }
@@ -91,9 +100,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/admin/resume-tenant", post(admin::resume_tenant))
         .route("/admin/drop-tenant", post(admin::drop_tenant))
         .route("/admin/adopt", post(admin::adopt))
-        .route("/admin/platform-token", post(admin::platform_token))
-        .route("/admin/tokens", get(admin::tokens))
-        .route("/admin/revoke-token", post(admin::revoke_token))
+        .route("/admin/platform-token", post(tokens::issue))
+        .route("/admin/tokens", get(tokens::list))
+        .route("/admin/rotate-token", post(tokens::rotate))
+        .route("/admin/revoke-token", post(tokens::revoke))
         .route("/platforms", get(v2::platforms))
         .route("/platform/register", post(v2::register_platform))
         .route("/platform/{platform}/schema", post(v2::upload_schema))
@@ -114,16 +124,18 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let id = RequestId::of(request.headers());
-    let reply = match address::allowed_client(&app.settings(), peer, request.headers()) {
+    let settings = app.settings();
+    // Of the id, another reference is made, not a copy.
+    let sender = address::allowed_client(&settings, peer, request.headers())
+        .map(|client| Sender::new(&settings, client, id.clone(), request.headers()));
+    drop(settings);
+    let reply = match sender {
         // Nearly all requests are calls: they go past the router and its boxed futures.
-        Ok(client) if request.uri().path() == v1::CALL => {
-            // Of the id, another reference is made, not a copy.
-            v1::call(&app, &Sender { client, id: id.clone() }, &habit, request).await
-        }
-        Ok(client) => {
+        Ok(sender) if request.uri().path() == v1::CALL => v1::call(&app, &sender, &habit, request).await,
+        Ok(sender) => {
             habit.interrupted();
             let mut request = request.map(Body::new);
-            request.extensions_mut().insert(Sender { client, id: id.clone() });
+            request.extensions_mut().insert(sender);
             match router.oneshot(request).await {
                 Ok(response) => Ok(response),
                 Err(never) => match never {},

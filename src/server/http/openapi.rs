@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -12,7 +13,8 @@ use stonescriptdb_protocol::{DescribeRequest, Described, ExecutorRequest, Failur
 
 use super::body::invalid;
 use super::v1::missing;
-use super::{Reply, access, answer, calling};
+use super::{Reply, Sender, access, answer, calling};
+use crate::server::calls::Whom;
 use crate::server::{App, broker};
 
 #[derive(Default)]
@@ -42,12 +44,17 @@ impl Query {
 }
 
 /// `GET /openapi.json?platform=&tenant_id=&schema_name=`.
-pub(super) async fn document(State(app): State<Arc<App>>, request: Request) -> Reply {
+pub(super) async fn document(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
     let (head, _) = request.into_parts();
     let query = Query::read(head.uri.query().unwrap_or_default())?;
     let platform = query.platform.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    access::require_platform(&app, &head.headers, platform)?;
     let schema = query.schema.filter(|name| !name.is_empty());
+    let whom = Whom { platform, schema: schema.as_deref(), tenant: query.tenant.as_deref() };
+    access::require_to_call(&app, &sender, &whom)?;
     let (target, request) = {
         let registry = app.registry();
         let called = registry.called(platform, schema.as_deref(), query.tenant.as_deref())?;

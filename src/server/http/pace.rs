@@ -84,7 +84,7 @@ impl Pace {
         true
     }
 
-/// The answer, by which it is seen that all of it was taken.
+    /// The answer, by which it is seen that all of it was taken.
     pub(in crate::server) fn of_answer(&self, body: Body) -> Answer {
         Answer { body, _given: Given(self.clone()) }
     }
@@ -141,7 +141,10 @@ impl HttpBody for Answer {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 

@@ -17,7 +17,6 @@ use super::{accept, address, body, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
-use crate::server::lookup::Platform;
 use crate::settings::Settings;
 
 /// What comes with more header lines is looked at by the server worker.
@@ -129,13 +128,15 @@ pub(super) fn offer(app: &App, habit: &Habit, whom: Whom<'_>, headers: &HeaderMa
     };
     let registry = app.registry();
     let Ok(called) = registry.called(whom.platform, whom.schema, whom.tenant) else { return };
-    let until = registry.platform(whom.platform).ok().and_then(Platform::next_expiry);
+    let Ok(platform) = registry.platform(whom.platform) else { return };
+    let until = platform.next_expiry();
     habit.called(is_same, || Offer {
         target: called.target.clone(),
         whom: whom.into(),
         platform: called.platform.to_owned(),
         tenant: called.tenant.to_owned(),
         authorization: authorization.map(<[u8]>::to_vec),
+        networks: platform.networks.clone(),
         until_ms: until.and_then(|end| u64::try_from(end.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()),
         epoch,
     });

@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{StatusCode, body::Bytes};
 use serde_json::json;
 use stonescriptdb_protocol::{ErrorCode, Failure};
@@ -42,8 +42,8 @@ pub(super) async fn ready(State(app): State<Arc<App>>, Extension(sender): Extens
 }
 
 /// `GET /metrics`.
-pub(super) async fn metrics(State(app): State<Arc<App>>, headers: HeaderMap) -> Reply {
-    access::require_metrics(&app.settings(), &headers)?;
+pub(super) async fn metrics(State(app): State<Arc<App>>, Extension(sender): Extension<Sender>) -> Reply {
+    access::require_metrics(&app, &sender)?;
     let mut response = Response::new(Body::from(Bytes::from(stats::as_text(&app))));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(stats::CONTENT_TYPE));
     Ok(fresh(response))

@@ -25,6 +25,7 @@ use crate::server::api::{self, Stage};
 use crate::server::calls::{self, Call, Whom};
 use crate::server::deploy;
 use crate::server::direct::Habit;
+use crate::server::tokens::Scope;
 use crate::settings::Settings;
 
 /// The body of a call.
@@ -87,6 +88,7 @@ pub(super) async fn call(app: &Arc<App>, sender: &Sender, habit: &Habit, request
     }
     let settings = app.settings();
     body::require_json(request.headers())?;
+    access::knock(app, sender, Scope::Call)?;
     let (head, body) = request.into_parts();
     let body = body::read(body, &settings).await?;
     let request = CallBody::read(&body, &settings)?;
@@ -98,7 +100,7 @@ pub(super) async fn call(app: &Arc<App>, sender: &Sender, habit: &Habit, request
     };
     // Before anything is looked at: what changes meanwhile is seen by the next one who looks.
     let epoch = seats::epoch();
-    access::require_platform(app, &head.headers, call.whom.platform)?;
+    access::require_to_call(app, sender, &call.whom)?;
     if accept::wants_lines(&head.headers) {
         if call.how.retry {
             return Err(Failed(calling::no_retry()));
@@ -138,7 +140,7 @@ pub(super) async fn migrate(
 
 async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMode) -> Reply {
     let settings = app.settings();
-    let headers = request.headers().clone();
+    access::knock(app, &sender, Scope::Deploy)?;
     let mut form = body::form(request, &settings).await?;
     let archive = form.archive.take().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
     let platform = match form.text("platform") {
@@ -146,7 +148,7 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
         None => deploy::identify(app, &archive).await?,
     };
     if let Some(platform) = &platform {
-        access::require_platform_or_new(app, &headers, platform)?;
+        access::require_to_register(app, &sender, platform)?;
     }
     let tenant = form.text("tenant_id").map(str::to_owned);
     let deployment = Deployment {

@@ -6,8 +6,8 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use hyper::StatusCode;
 use hyper::body::Bytes;
-use hyper::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use stonescriptdb_protocol::{Failure, Listing, TenantVerb};
 
@@ -16,6 +16,7 @@ use super::v1::missing;
 use super::{Reply, Sender, access, answer, body};
 use crate::server::App;
 use crate::server::deploy;
+use crate::server::tokens::Scope;
 
 /// A platform's name in the path, decoded.
 pub(super) type PlatformPath = Result<Path<String>, PathRejection>;
@@ -30,10 +31,15 @@ struct RegisterPlatform {
 }
 
 /// `POST /platform/register`.
-pub(super) async fn register_platform(State(app): State<Arc<App>>, headers: HeaderMap, request: Request) -> Reply {
+pub(super) async fn register_platform(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    request: Request,
+) -> Reply {
+    access::knock(&app, &sender, Scope::Deploy)?;
     let request: RegisterPlatform = body::json(request, &app.settings(), "a new platform").await?;
     let platform = request.platform.filter(|name| !name.is_empty()).ok_or_else(|| missing("platform"))?;
-    access::require_platform_or_new(&app, &headers, &platform)?;
+    access::require_to_register(&app, &sender, &platform)?;
     let body = deploy::tenant_verb(&app, TenantVerb::RegisterPlatform { platform }).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
 }
@@ -46,7 +52,7 @@ pub(super) async fn upload_schema(
     request: Request,
 ) -> Reply {
     let platform = platform_of(path)?;
-    access::require_platform(&app, request.headers(), &platform)?;
+    access::require_to_upload(&app, &sender, &platform)?;
     let settings = app.settings();
     let mut form = body::form(request, &settings).await?;
     let archive = form.archive.take().filter(|archive| !archive.is_empty());
@@ -57,17 +63,26 @@ pub(super) async fn upload_schema(
 }
 
 /// `GET /platform/{platform}/schemas`.
-pub(super) async fn schemas(State(app): State<Arc<App>>, path: PlatformPath, request: Request) -> Reply {
+pub(super) async fn schemas(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    path: PlatformPath,
+) -> Reply {
     let platform = platform_of(path)?;
-    access::require_platform(&app, request.headers(), &platform)?;
+    access::require_to_list(&app, &sender, &platform)?;
     let platform = app.registry().platform(&platform)?.name.clone();
     listed(deploy::list(&app, Listing::Schemas { platform }).await)
 }
 
 /// `GET /platform/{platform}/databases?schema=`.
-pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, request: Request) -> Reply {
+pub(super) async fn databases(
+    State(app): State<Arc<App>>,
+    Extension(sender): Extension<Sender>,
+    path: PlatformPath,
+    request: Request,
+) -> Reply {
     let name = platform_of(path)?;
-    access::require_platform(&app, request.headers(), &name)?;
+    access::require_to_list(&app, &sender, &name)?;
     let registry = app.registry();
     let platform = registry.platform(&name)?;
     let query = request.uri().query().unwrap_or_default();
@@ -78,10 +93,9 @@ pub(super) async fn databases(State(app): State<Arc<App>>, path: PlatformPath, r
 }
 
 /// `GET /platforms`.
-pub(super) async fn platforms(State(app): State<Arc<App>>, request: Request) -> Reply {
-    let settings = app.settings();
-    if settings.require_platform_token {
-        access::require_admin(&settings, request.headers())?;
+pub(super) async fn platforms(State(app): State<Arc<App>>, Extension(sender): Extension<Sender>) -> Reply {
+    if app.settings().require_platform_token {
+        access::require_admin(&app, &sender)?;
     }
     listed(deploy::list(&app, Listing::Platforms).await)
 }
@@ -112,11 +126,11 @@ impl CreateDatabase {
 pub(super) async fn create_database(
     State(app): State<Arc<App>>,
     Extension(sender): Extension<Sender>,
-    headers: HeaderMap,
     request: Request,
 ) -> Reply {
+    access::knock(&app, &sender, Scope::Deploy)?;
     let request: CreateDatabase = body::json(request, &app.settings(), "a new database").await?;
-    access::require_platform_to_deploy(&app, &headers, request.platform()?)?;
+    access::require_to_deploy(&app, &sender, request.platform()?)?;
     created(&app, request, &sender).await
 }
 

@@ -1,3 +1,5 @@
 //! The doors: which addresses are let in, which tokens, what browsers may, how often, and what is written down of who is refused.
 
 mod addresses;
+mod line;
+mod tokens;

@@ -50,10 +50,11 @@ fn heads() {
 #[test]
 fn the_depth_of_json() {
     let cluster = Cluster::builder().setting("stonescriptdb.max_json_depth", "50").start();
-    let files = fixtures::tiny().and(Files::new().file(
-        "functions/same.pssql",
-        "CREATE FUNCTION same(v jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT v $$;\n",
-    ));
+    let files =
+        fixtures::tiny().and(Files::new().file(
+            "functions/same.pssql",
+            "CREATE FUNCTION same(v jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT v $$;\n",
+        ));
     let platform = Platform::register(&cluster, "depth", &files);
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     // The body's object and the array of the parameters are two levels.
@@ -65,7 +66,8 @@ fn the_depth_of_json() {
     platform.call_text("same", &format!("[{objects}]")).error(400, "invalid_request");
     // The same on the other routes, and on a connection that an executor serves.
     let http = cluster.http();
-    let batch = format!(r#"{{"platform":"{}","calls":[{{"function":"same","params":[{}]}}]}}"#, platform.name, nested(60));
+    let batch =
+        format!(r#"{{"platform":"{}","calls":[{{"function":"same","params":[{}]}}]}}"#, platform.name, nested(60));
     http.post_text("/call/batch", &batch).error(400, "invalid_request").says("nested deeper");
     http.admin().post_text("/admin/create-tenant", &nested(60)).error(400, "invalid_request").says("nested deeper");
     let mut wire = http.wire();
@@ -81,8 +83,7 @@ fn parameters_of_a_call() {
     let platform = Platform::register(&cluster, "many", &fixtures::tiny());
     let positional = json!(vec![1; 100_000]);
     platform.call("f", positional).error(400, "invalid_request").says("at most 100");
-    let named: serde_json::Map<String, serde_json::Value> =
-        (0..100_000).map(|n| (format!("p{n}"), json!(n))).collect();
+    let named: serde_json::Map<String, serde_json::Value> = (0..100_000).map(|n| (format!("p{n}"), json!(n))).collect();
     platform.call("f", named.into()).error(400, "invalid_request").says("at most 100");
     let query: String = (0..5_000).map(|n| format!("p{n}={n}&")).collect();
     let path = format!("/call/{}/f?{query}", platform.name);
@@ -214,7 +215,9 @@ fn the_answer_to_a_body_that_is_refused_arrives() {
     // Refused by its length, and while it comes; the client reads nothing before it has sent all.
     let body = vec![b'x'; 3_000_000];
     let whole = http.request_bytes("POST", "/call", &[("Content-Type", "application/json")], &body);
-    let mut chunked = b"POST /call HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut chunked =
+        b"POST /call HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            .to_vec();
     for part in body.chunks(100_000) {
         chunked.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
         chunked.extend_from_slice(part);
