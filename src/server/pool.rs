@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use stonescriptdb_pool::{Action, Limits, Load, Machine, PATIENCE, Standing, StartFailed, Ticket};
 use stonescriptdb_protocol::{Failure, WorkerRow};
 use tokio::sync::oneshot;
@@ -254,6 +255,16 @@ impl Pool {
             age_ms: shown.born.elapsed().as_millis() as u64,
         };
         state.machine.shown().map(row).collect()
+    }
+
+    /// The queues in which somebody waits, as `GET /admin/workers` tells of them.
+    pub(super) fn queues(&self) -> Vec<Value> {
+        let state = self.lock();
+        let queue = |queue: stonescriptdb_pool::Queue<'_>| {
+            json!({"database": &*queue.target.database, "role": queue.target.role.as_deref().unwrap_or_default(),
+                   "waiting": queue.waiting, "longest_ms": queue.longest.as_millis() as u64})
+        };
+        state.machine.queues(Instant::now()).map(queue).collect()
     }
 
     fn give_back(self: &Arc<Self>, mut executor: Executor, is_long: bool) {

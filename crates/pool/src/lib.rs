@@ -25,7 +25,7 @@ mod tests;
 mod types;
 
 pub use machine::Machine;
-pub use types::{Action, Blocked, Limits, Load, Refusal, Shown, Standing, StartFailed, Target, Ticket};
+pub use types::{Action, Blocked, Limits, Load, Queue, Refusal, Shown, Standing, StartFailed, Target, Ticket};
 
 use std::time::Duration;
 

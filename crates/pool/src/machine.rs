@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::hunger::Hunger;
-use crate::{Action, Limits, Load, Shown, Standing, Target};
+use crate::{Action, Limits, Load, Queue, Shown, Standing, Target};
 
 /// The executors of one database and role, and who waits for one.
 pub(crate) struct Lane<W> {
@@ -196,6 +196,12 @@ impl<E, W> Machine<E, W> {
             };
             Some(Shown { target: &lane.target, standing, pid: record.pid, served: record.served, born: record.born })
         })
+    }
+
+    /// The queues in which somebody waits.
+    pub fn queues(&self, now: Instant) -> impl Iterator<Item = Queue<'_>> {
+        let waited = self.lanes.values().filter(|lane| !lane.waiting.is_empty());
+        waited.map(move |lane| Queue { target: &lane.target, waiting: lane.waiting.len(), longest: lane.waited(now) })
     }
 
     /// Keeps a database free of executors until `unhold`: the idle ones end, and no new ones start. Holds add up.

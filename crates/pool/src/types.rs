@@ -144,6 +144,17 @@ pub enum Standing {
     Long,
 }
 
+/// A queue of requests that wait for an executor.
+#[derive(Debug)]
+pub struct Queue<'a> {
+    /// What they wait for.
+    pub target: &'a Target,
+    /// How many they are.
+    pub waiting: usize,
+    /// How long the first of them has been waiting.
+    pub longest: Duration,
+}
+
 /// An executor as the view `workers` shows it.
 #[derive(Debug)]
 pub struct Shown<'a> {

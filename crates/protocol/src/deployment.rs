@@ -299,6 +299,8 @@ pub struct Change {
     pub compatibility: String,
     /// Why it is classed so.
     pub reason: String,
+    /// The kind that allows it, where it is refused otherwise.
+    pub allow: Option<String>,
 }
 
 /// What was compared with the bundle after applying it, inside the transaction.

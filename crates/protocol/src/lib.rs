@@ -38,5 +38,7 @@ pub use message::{
 };
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
-pub use tenants::{Listing, LostDatabase, Recognised, RestoredState, TenantName, TenantVerb, TenantWork, TokenSpec};
+pub use tenants::{
+    Listing, LostDatabase, Overview, Recognised, RestoredState, TenantName, TenantVerb, TenantWork, TokenSpec,
+};
 pub use trace::{is_traceparent, is_tracestate, one_traceparent, traceparent_in, tracestate_in};

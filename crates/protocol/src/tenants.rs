@@ -184,6 +184,8 @@ pub enum TenantWork {
     },
     /// A list. Answer: `String`, the JSON text of the HTTP answer.
     List(Listing),
+    /// What an administrator looks at. Answer: `String`, the JSON text of the HTTP answer.
+    Look(Overview),
 }
 
 /// A token that is to be made.
@@ -239,6 +241,37 @@ pub struct RestoredState {
     pub bundle_sha256: String,
     /// Statements behind the transaction of its deployment were still to be done.
     pub unfinished: bool,
+}
+
+/// What an administrator looks at.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub enum Overview {
+    /// Tenants with their state.
+    Tenants {
+        /// Those of one platform, as registered.
+        platform: Option<String>,
+    },
+    /// The newest deployments.
+    Deployments {
+        /// Those of one platform, as registered.
+        platform: Option<String>,
+        /// So many.
+        limit: u32,
+    },
+    /// What the newest deployments did.
+    Changelog {
+        /// The platform as registered.
+        platform: String,
+        /// In one database only.
+        database: Option<String>,
+        /// Of so many deployments.
+        limit: u32,
+    },
+    /// The functions that can be called in a database.
+    Functions {
+        /// The database.
+        database: String,
+    },
 }
 
 /// What is listed.

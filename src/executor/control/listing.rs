@@ -24,18 +24,26 @@ pub(super) fn run(what: &Listing) -> Result<String, Failure> {
         Listing::Tokens { platform } => (TOKENS, platform.as_deref().unwrap_or_default(), None),
     };
     if let Listing::Sizes { platform } = what {
-        transaction(|| {
-            // Sizes that a crash takes are measured again.
-            execute("SET LOCAL synchronous_commit = off", &[])?;
-            execute(
-                "SELECT stonescriptdb.measure_stale($1, $2::interval, $3::interval)",
-                &[platform.as_str().into(), STALE_AFTER.into(), MEASURE_FOR.into()],
-            )
-        })?;
+        measure(Some(platform))?;
     }
     transaction(|| {
         let found = Spi::get_one_with_args::<String>(query, &[platform.into(), schema.into()]);
         Ok::<_, Failure>(found.map_err(spi)?.unwrap_or_default())
+    })
+}
+
+/// Measures databases of a platform, or of all.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn measure(platform: Option<&str>) -> Result<(), Failure> {
+    transaction(|| {
+        // Sizes that a crash takes are measured again.
+        execute("SET LOCAL synchronous_commit = off", &[])?;
+        execute(
+            "SELECT stonescriptdb.measure_stale($1, $2::interval, $3::interval)",
+            &[platform.into(), STALE_AFTER.into(), MEASURE_FOR.into()],
+        )
     })
 }
 

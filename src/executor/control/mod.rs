@@ -7,6 +7,7 @@ mod finish;
 mod follow;
 mod life;
 mod listing;
+mod overview;
 mod prepare;
 mod record;
 mod registry;

@@ -3,7 +3,7 @@
 use stonescriptdb_protocol::{ErrorCode, Failure, Named, TenantWork};
 
 use super::super::answer;
-use super::{follow, life, listing, prepare, registry, tokens};
+use super::{follow, life, listing, overview, prepare, registry, tokens};
 use crate::postgres::transaction;
 
 /// Carries out a request; gives the frame of the answer.
@@ -30,6 +30,7 @@ pub(super) fn run(work: &TenantWork) -> Vec<u8> {
         TenantWork::RevokeToken { id, of } => answer(tokens::revoke(id, of.as_deref())),
         TenantWork::TokensUsed { ids } => answer(tokens::used(ids)),
         TenantWork::List(what) => answer(listing::run(what)),
+        TenantWork::Look(what) => answer(overview::run(what)),
     }
 }
 

@@ -27,6 +27,7 @@ fn told(change: &Classified) -> Change {
         to_type: change.to_type.clone(),
         compatibility: change.safety.word().to_owned(),
         reason: change.reason.clone(),
+        allow: change.allow.clone(),
     }
 }
 

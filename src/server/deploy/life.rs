@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    AdoptRequest, ControlRequest, ExecutorRequest, Failure, Listing, MAIN_TENANT, TenantName, TenantVerb, TenantWork,
-    TokenSpec, is_main,
+    AdoptRequest, ControlRequest, ExecutorRequest, Failure, Listing, MAIN_TENANT, Overview, TenantName, TenantVerb,
+    TenantWork, TokenSpec, is_main,
 };
 
 use super::control_target;
@@ -166,6 +166,14 @@ async fn changed<A: DeserializeOwned>(app: &App, change: TenantWork) -> Result<A
 /// PostgreSQL's own.
 pub(in crate::server) async fn note_tokens_used(app: &App, ids: Vec<String>) -> Result<(), Failure> {
     work(app, TenantWork::TokensUsed { ids }).await
+}
+
+/// What an administrator looks at, as JSON text.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(in crate::server) async fn look(app: &Arc<App>, what: Overview) -> Result<String, Failure> {
+    work(app, TenantWork::Look(what)).await
 }
 
 /// A list, as JSON text.

@@ -11,6 +11,7 @@ mod deployments;
 mod io;
 mod lines;
 mod openapi;
+mod overview;
 mod pace;
 pub(crate) mod plain;
 mod room;
@@ -84,6 +85,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(sight::metrics))
         .route("/admin/databases", get(admin::databases))
         .route("/admin/create-tenant", post(admin::create_tenant))
+        .route("/admin/tenants", get(overview::tenants))
+        .route("/admin/deployments", get(overview::deployments))
+        .route("/admin/changelog", get(overview::changelog))
+        .route("/admin/functions", get(overview::functions))
+        .route("/admin/drift", get(overview::drift))
+        .route("/admin/workers", get(overview::workers))
         .route("/v2/migrate", post(deployments::migrate))
         .route("/v2/migrate-all", post(deployments::migrate_all))
         .route("/v2/migrate-all/{id}", get(deployments::migrate_all_status))
