@@ -13,8 +13,15 @@ pub struct Asked {
     pub by: String,
     /// The client's address, where there is one.
     pub from: Option<String>,
-    /// The request's id.
+    /// The request's id; empty for one over SQL.
     pub request_id: String,
+}
+
+impl Asked {
+    /// The database role, where one asked: over HTTP none did, and a role may be called `http`.
+    pub fn role(&self) -> Option<&str> {
+        self.request_id.is_empty().then_some(self.by.as_str())
+    }
 }
 
 /// Work in the control database, done by a control executor as superuser. It never runs a platform's SQL.
@@ -170,6 +177,8 @@ pub struct Prepared {
     pub owner_role: String,
     /// The role that calls run as.
     pub call_role: String,
+    /// The database role that asked, which must own what is taken over; none where nobody has to.
+    pub by: Option<String>,
     /// The bundles to deploy: more than one where the request's leaves out kinds of files that its databases have from different others.
     pub bundles: Vec<PreparedBundle>,
     /// The databases to deploy to, in order.

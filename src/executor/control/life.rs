@@ -219,7 +219,11 @@ pub(super) fn begin_adopt(tenant: &TenantName, database: &str, by: Option<&str>)
     })
 }
 
-fn require_adoptable(database: &str) -> Result<(), Failure> {
+/// Refuses what can be no tenant's, whatever is in it.
+///
+/// # Errors
+/// `database_not_found`; `invalid_request` for the control database, a template, another encoding.
+pub(super) fn require_adoptable(database: &str) -> Result<(), Failure> {
     let why_not = Spi::get_one_with_args::<String>(
         "SELECT (SELECT CASE WHEN c.datname = current_database() THEN 'it is the control database'
                              WHEN c.datistemplate OR NOT c.datallowconn THEN 'it is a template'
@@ -240,7 +244,10 @@ fn require_adoptable(database: &str) -> Result<(), Failure> {
 }
 
 /// Who may use this extension's functions owns no databases by that.
-fn require_owner(database: &str, by: &str) -> Result<(), Failure> {
+///
+/// # Errors
+/// 42501.
+pub(super) fn require_owner(database: &str, by: &str) -> Result<(), Failure> {
     let owns = Spi::get_one_with_args::<bool>(
         "SELECT (SELECT pg_has_role($2, c.datdba, 'USAGE') FROM pg_database c WHERE c.datname = $1)",
         &[database.into(), by.into()],

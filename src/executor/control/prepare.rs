@@ -7,7 +7,7 @@ use stonescriptdb_protocol::{
 
 use super::bundles::{Chosen, Sent};
 use super::registry::{self, Platform, Schema};
-use super::{execute, record, roles};
+use super::{execute, life, record, roles};
 use crate::executor::deploy::sources;
 use crate::postgres::transaction;
 
@@ -92,6 +92,7 @@ fn registered(request: &Deployment) -> Result<Prepared, Failure> {
         schema: schema.name,
         owner_role: platform.owner_role,
         call_role: platform.call_role,
+        by: request.asked.role().map(str::to_owned),
         bundles,
         databases,
         warnings,
@@ -322,6 +323,12 @@ fn one(
             format!("the platform \"{}\" has no bundle that the database could be made of", platform.name),
         )
         .hint("Register or upload one first."));
+    }
+    if may_adopt {
+        life::require_adoptable(&database)?;
+        if let Some(by) = request.asked.role() {
+            life::require_owner(&database, by)?;
+        }
     }
     registry::claim(&platform.name, &schema.name, &tenant, &database, may_adopt)?;
     let start = if may_adopt { Start::Adopted } else { Start::Created };

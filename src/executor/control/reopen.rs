@@ -90,6 +90,8 @@ pub(super) fn run(deployment_id: &str, failed: bool) -> Result<Prepared, Failure
             schema: known.schema,
             owner_role,
             call_role,
+            // Nothing is taken over here: such a database is a tenant's by now, or nobody's.
+            by: None,
             bundles,
             databases,
             warnings,

@@ -35,19 +35,8 @@ const FUNCTIONS: &str = "_stonescriptdb_gateway_functions";
 pub(crate) fn run(request: &AdoptRequest) -> Result<Vec<String>, Failure> {
     postgres::require_utf8()?;
     transaction(|| {
-        for (table, column) in MARKS.into_iter().filter(|_| request.of_gateway) {
-            let there = Spi::get_one_with_args::<bool>(
-                "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = pg_catalog.to_regclass('public.' || $1)
-                                AND attname = $2 AND NOT attisdropped)",
-                &[table.into(), column.into()],
-            );
-            if there.map_err(spi)? != Some(true) {
-                return Err(Failure::new(
-                    ErrorCode::DatabaseAlreadyExists,
-                    "the database exists, and neither stonescriptdb nor its standalone gateway made it",
-                )
-                .hint("Drop or rename it, or choose another name for the platform or the tenant."));
-            }
+        if request.of_gateway {
+            require_gateway(&request.owner_role)?;
         }
         if let Some(by) = &request.by {
             require_owner(by)?;
@@ -56,6 +45,40 @@ pub(crate) fn run(request: &AdoptRequest) -> Result<Vec<String>, Failure> {
         run_all(&take)?;
         Ok(give_back)
     })
+}
+
+/// The database has the gateway's tables, and whose it is, or a superuser, made them: who may only create tables in it must not give it
+/// away. The platform's owner role has tables in a dump that was restored, and in a copy of its template: the first a superuser made.
+fn require_gateway(owner_role: &str) -> Result<(), Failure> {
+    for (table, column) in MARKS {
+        let found = Spi::get_two_with_args::<String, bool>(
+            "SELECT o.rolname::text, o.rolsuper OR o.oid = d.datdba OR (o.rolname = $3 AND b.rolsuper) FROM (SELECT 1) one LEFT JOIN (
+                 pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+                 JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+                 JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
+                 JOIN pg_catalog.pg_roles b ON b.oid = d.datdba) ON c.relname = $1 AND c.relkind = 'r' AND a.attname = $2",
+            &[table.into(), column.into(), owner_role.into()],
+        );
+        let refused = |message: String| {
+            Failure::new(ErrorCode::DatabaseAlreadyExists, message)
+                .hint("Drop or rename it, or choose another name for the platform or the tenant.")
+        };
+        match found.map_err(spi)? {
+            (Some(_), Some(true)) => {}
+            (Some(owner), _) => {
+                return Err(refused(format!(
+                    "the database exists, and its table {table} belongs to the role \"{owner}\": neither to the database's owner nor to a superuser"
+                )));
+            }
+            (None, _) => {
+                return Err(refused(
+                    "the database exists, and neither stonescriptdb nor its standalone gateway made it".to_owned(),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Objects of others in a database are not its owner's to give away.

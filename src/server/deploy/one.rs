@@ -194,7 +194,7 @@ impl OneDatabase<'_> {
     async fn adopt(&self) -> Result<Adopted, Failure> {
         let adopt = AdoptRequest {
             of_gateway: true,
-            by: None,
+            by: self.prepared.by.clone(),
             owner_role: self.prepared.owner_role.clone(),
             call_role: self.prepared.call_role.clone(),
         };
