@@ -161,9 +161,9 @@ fn request(payload: &[u8]) -> Vec<u8> {
             worker::report_running("drop extensions");
             answer(extensions::drop_again(&names))
         }
-        ExecutorRequest::Recognise { owner_role } => {
+        ExecutorRequest::Recognise { owner_role, call_role } => {
             worker::report_running("recognise");
-            answer(recognise::run(&owner_role))
+            answer(recognise::run(&owner_role, &call_role))
         }
         ExecutorRequest::RestoredState => {
             worker::report_running("recognise");

@@ -134,10 +134,12 @@ pub enum ExecutorRequest {
     InstallExtensions(Vec<ExtensionSpec>),
     /// Take back what `InstallExtensions` did. Answer: unit.
     DropExtensions(Vec<String>),
-    /// Tell whether the connected database holds a dump of a tenant whose platform's owner role this is. Answer: [`Recognised`].
+    /// Tell whether the connected database holds a dump of a tenant whose platform has these roles. Answer: [`Recognised`].
     Recognise {
-        /// The role.
+        /// The role that owns.
         owner_role: String,
+        /// The role that calls.
+        call_role: String,
     },
     /// Tell what the tracking tables of such a database say. Answer: `Option<RestoredState>`; none while they say nothing.
     RestoredState,

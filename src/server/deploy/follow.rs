@@ -132,7 +132,8 @@ async fn restored(app: &Arc<App>, lost: &Lost) -> Result<Found, Failure> {
     let look = TenantWork::Lost { database: lost.database.clone(), oid: lost.oid };
     let Some(known): Option<LostDatabase> = work(app, look).await? else { return Ok(Found::NotYet) };
     let elevated = Arc::new(Target { database: lost.database.as_str().into(), role: None, calls: false });
-    let recognise = ExecutorRequest::Recognise { owner_role: known.owner_role.clone() };
+    let recognise =
+        ExecutorRequest::Recognise { owner_role: known.owner_role.clone(), call_role: known.call_role.clone() };
     let taken = match broker::request(app, &elevated, &recognise).await {
         Ok(Recognised::NotYet) => Ok(Found::NotYet),
         Ok(Recognised::Stranger(why)) => Ok(Found::Stranger(why)),
