@@ -10,6 +10,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use pgrx::{GucSetting, PostgresGucEnum};
 
+use crate::postgres::secret::{self, Hash, Secret};
+
 pub(crate) use define::define;
 
 type Text = GucSetting<Option<CString>>;
@@ -147,7 +149,8 @@ pub(crate) struct Settings {
     pub(crate) port: u16,
     pub(crate) allowed_networks: Vec<IpNet>,
     pub(crate) trusted_proxies: Vec<IpNet>,
-    pub(crate) admin_token: String,
+    /// What the admin token hashes to; none: administration over HTTP is off.
+    pub(crate) admin_token: Option<Hash>,
     pub(crate) require_platform_token: bool,
     pub(crate) token_everywhere: bool,
     pub(crate) max_workers: usize,
@@ -187,7 +190,7 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) io_threads: usize,
     pub(crate) direct_connections: bool,
-    pub(crate) metrics_token: String,
+    pub(crate) metrics_token: Option<Hash>,
     pub(crate) metrics_public: bool,
     /// Calls that fail with this status or a greater one are logged.
     pub(crate) log_min_status: u16,
@@ -204,7 +207,7 @@ pub(crate) fn current() -> Settings {
         port: u16::try_from(PORT.get()).unwrap_or(0),
         allowed_networks: networks(&ALLOWED_NETWORKS),
         trusted_proxies: networks(&TRUSTED_PROXIES),
-        admin_token: text(&ADMIN_TOKEN),
+        admin_token: secret::of_setting(Secret::Admin),
         require_platform_token: REQUIRE_PLATFORM_TOKEN.get(),
         token_everywhere: TOKEN_EVERYWHERE.get(),
         max_workers: positive(&MAX_WORKERS) as usize,
@@ -246,7 +249,7 @@ pub(crate) fn current() -> Settings {
         }),
         io_threads: positive(&IO_THREADS) as usize,
         direct_connections: DIRECT_CONNECTIONS.get(),
-        metrics_token: text(&METRICS_TOKEN),
+        metrics_token: secret::of_setting(Secret::Metrics),
         metrics_public: METRICS_PUBLIC.get(),
         log_min_status: u16::try_from(LOG_MIN_STATUS.get()).unwrap_or(u16::MAX),
         log_rate: u64::from(positive(&LOG_RATE)),

@@ -12,43 +12,17 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 use super::error::{guard, text};
 use super::nodes::{pointers, tag};
 
-/// Defines a setting whose value is never shown, not to a superuser either.
-pub(crate) fn define_secret(
-    name: &'static CStr,
-    description: &'static CStr,
-    setting: &'static GucSetting<Option<CString>>,
-) {
-    define_hooked(
-        name,
-        description,
-        setting,
-        GucFlags::SUPERUSER_ONLY | GucFlags::NO_SHOW_ALL,
-        None,
-        Some(show_secret),
-    );
-}
-
 /// Defines a setting that must be a list of networks: a bad value is refused when it is set or reloaded, and the old one stays.
 pub(crate) fn define_checked(
     name: &'static CStr,
     description: &'static CStr,
     setting: &'static GucSetting<Option<CString>>,
 ) {
-    define_hooked(name, description, setting, GucFlags::empty(), Some(check_networks), None);
-}
-
-fn define_hooked(
-    name: &'static CStr,
-    description: &'static CStr,
-    setting: &'static GucSetting<Option<CString>>,
-    flags: GucFlags,
-    check: pg_sys::GucStringCheckHook,
-    show: pg_sys::GucShowHook,
-) {
-    // SAFETY: the hooks are the functions below, which read the new value or give a static string.
+    let (context, flags) = (GucContext::Sighup, GucFlags::empty());
+    let check: pg_sys::GucStringCheckHook = Some(check_networks);
+    // SAFETY: the hook is the function below, which reads the new value.
     unsafe {
-        let context = GucContext::Sighup;
-        GucRegistry::define_string_guc_with_hooks(name, description, c"", setting, context, flags, check, None, show);
+        GucRegistry::define_string_guc_with_hooks(name, description, c"", setting, context, flags, check, None, None);
     }
 }
 
@@ -60,10 +34,6 @@ unsafe extern "C-unwind" fn check_networks(
     // SAFETY: guc.c passes the address of a string, or of null.
     let value = unsafe { text(*value) }.unwrap_or_default();
     crate::settings::parse_networks(&value).is_ok()
-}
-
-unsafe extern "C-unwind" fn show_secret() -> *const std::ffi::c_char {
-    c"********".as_ptr()
 }
 
 /// Makes unknown settings under our prefix an error rather than placeholders.

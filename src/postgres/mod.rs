@@ -17,6 +17,7 @@ mod plan;
 mod procedure;
 pub(crate) mod request;
 pub(crate) mod seats;
+pub(crate) mod secret;
 pub(crate) mod session;
 mod sql_function;
 pub(crate) mod toplevel;

@@ -103,3 +103,41 @@ pub(super) unsafe fn qualified_name_list(name: *const std::ffi::c_char) -> *mut 
         pg_sys::stringToQualifiedNameList(name, std::ptr::null_mut())
     }
 }
+
+/// Memory that guc.c frees: malloc's before 16, of a memory context of its own since. Null if there is none.
+pub(super) fn guc_allocate(size: usize) -> *mut std::ffi::c_void {
+    #[cfg(feature = "pg15")]
+    // SAFETY: plain malloc.
+    unsafe {
+        libc::malloc(size)
+    }
+    #[cfg(not(feature = "pg15"))]
+    // SAFETY: below ERROR it gives null instead of raising.
+    unsafe {
+        pg_sys::guc_malloc(pg_sys::LOG as i32, size)
+    }
+}
+
+/// Puts another text in the place of one that a check hook was given; `false` if there is no memory.
+///
+/// # Safety
+/// `value` must be what guc.c passed to a check hook.
+pub(super) unsafe fn guc_replace(value: *mut *mut std::ffi::c_char, by: &std::ffi::CStr) -> bool {
+    let bytes = by.to_bytes_with_nul();
+    let copy = guc_allocate(bytes.len()).cast::<std::ffi::c_char>();
+    if copy.is_null() {
+        return false;
+    }
+    // SAFETY: room was made for all of it; the old text, which may be null, is of the same allocator.
+    unsafe {
+        copy.copy_from_nonoverlapping(by.as_ptr(), bytes.len());
+        #[cfg(feature = "pg15")]
+        libc::free((*value).cast());
+        #[cfg(not(feature = "pg15"))]
+        if !(*value).is_null() {
+            pg_sys::guc_free((*value).cast());
+        }
+        *value = copy;
+    }
+    true
+}

@@ -150,6 +150,7 @@ pub(crate) fn main() -> ! {
             let settings = settings::current();
             app.pool.reload(&settings);
             app.main.log_limit().set(settings.max_log_messages);
+            tell_new_token(&app.settings(), &settings);
             replace(&app.settings, settings);
             seats::next_epoch();
             app.reloads.send_modify(|count| *count += 1);
@@ -180,6 +181,17 @@ pub(crate) fn main() -> ! {
     }
     threads.stop();
     worker::exit(1)
+}
+
+/// PostgreSQL says of every setting that it has changed, and to what; of the admin token it says nothing.
+fn tell_new_token(before: &Settings, now: &Settings) {
+    let what = match (before.admin_token, now.admin_token) {
+        (None, Some(_)) => "was set",
+        (Some(_), None) => "was taken away",
+        (Some(before), Some(now)) if before != now => "has changed",
+        _ => return,
+    };
+    pgrx::log!("stonescriptdb: the admin token {what}");
 }
 
 /// Does what the threads ask for; `true` if the registry was read.

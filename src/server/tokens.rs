@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use subtle::ConstantTimeEq;
 
 use super::{App, deploy};
+use crate::postgres::secret;
 
 /// What a token may be good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +53,10 @@ impl Scopes {
 }
 
 /// The SHA-256 of a token. With a hash, the time of a look-up says nothing of the token, wherever it ends.
-pub(super) type Hash = [u8; 32];
+pub(super) use secret::Hash;
 
 /// What is compared.
-pub(super) fn hash(token: &str) -> Hash {
-    use sha2::Digest;
-    sha2::Sha256::digest(token).into()
-}
+pub(super) use secret::hash;
 
 /// A platform's token.
 #[derive(Debug, PartialEq, Eq)]

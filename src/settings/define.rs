@@ -3,7 +3,7 @@
 use pgrx::{GucContext, GucFlags, GucRegistry};
 
 use super::*;
-use crate::postgres::{hooks, request};
+use crate::postgres::{hooks, request, secret};
 
 /// Defines the settings; once, while the library is loaded.
 pub(crate) fn define() {
@@ -45,14 +45,16 @@ pub(crate) fn define() {
         c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed, separated by commas.",
         &TRUSTED_PROXIES,
     );
-    hooks::define_secret(
+    secret::define(
+        Secret::Admin,
         c"stonescriptdb.admin_token",
-        c"Bearer token of the admin routes; empty switches them off.",
+        c"Bearer token of the admin routes, or sha256: and its hash in hex; empty switches them off.",
         &ADMIN_TOKEN,
     );
-    hooks::define_secret(
+    secret::define(
+        Secret::Metrics,
         c"stonescriptdb.metrics_token",
-        c"Bearer token of /metrics, beside the admin token.",
+        c"Bearer token of /metrics, beside the admin token, or sha256: and its hash in hex.",
         &METRICS_TOKEN,
     );
     let ms = GucFlags::UNIT_MS;

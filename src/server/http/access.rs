@@ -45,7 +45,7 @@ impl Proof {
 }
 
 fn is_admin(settings: &Settings, token: &str) -> bool {
-    !settings.admin_token.is_empty() && bool::from(token.as_bytes().ct_eq(settings.admin_token.as_bytes()))
+    settings.admin_token.is_some_and(|wanted| bool::from(tokens::hash(token).ct_eq(&wanted)))
 }
 
 const SEND_IT: &str = "Send it as Authorization: Bearer …";
@@ -85,7 +85,7 @@ pub(super) fn require_admin(app: &App, sender: &Sender) -> Result<(), Failure> {
 }
 
 fn no_admin(settings: &Settings, sender: &Sender) -> Failure {
-    if settings.admin_token.is_empty() {
+    if settings.admin_token.is_none() {
         return Failure::new(ErrorCode::AdminDisabled, "administration over HTTP is switched off")
             .hint("Set stonescriptdb.admin_token and reload.");
     }
@@ -101,13 +101,12 @@ fn no_admin(settings: &Settings, sender: &Sender) -> Failure {
 /// As [`require_admin`], where neither token is set.
 pub(super) fn require_metrics(app: &App, sender: &Sender) -> Result<(), Failure> {
     let settings = app.settings();
-    let own = &settings.metrics_token;
-    let is_own = |hash: &Hash| !own.is_empty() && bool::from(hash.ct_eq(&tokens::hash(own)));
+    let is_own = |hash: &Hash| settings.metrics_token.is_some_and(|own| hash.ct_eq(&own).into());
     match &sender.proof {
         _ if settings.metrics_public => Ok(()),
         Proof::Admin => Ok(()),
         Proof::Token(hash) if is_own(hash) => Ok(()),
-        _ if own.is_empty() && settings.admin_token.is_empty() => {
+        _ if settings.metrics_token.is_none() && settings.admin_token.is_none() => {
             Err(Failure::new(ErrorCode::AdminDisabled, "the figures are shown to nobody")
                 .hint("Set stonescriptdb.metrics_token, or stonescriptdb.metrics_public, and reload."))
         }
