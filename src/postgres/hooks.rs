@@ -200,6 +200,14 @@ unsafe fn is_ours(statement: *mut pg_sys::Node) -> bool {
                 | T_AlterRoleStmt
                 | T_AlterRoleSetStmt
                 | T_AlterDatabaseSetStmt
+                | T_AlterDatabaseRefreshCollStmt
+                | T_GrantStmt
+                | T_GrantRoleStmt
+                | T_DropOwnedStmt
+                | T_ReassignOwnedStmt
+                | T_AlterOwnerStmt
+                | T_CommentStmt
+                | T_SecLabelStmt
         )
     )
 }
@@ -209,10 +217,10 @@ unsafe fn before(statement: *mut pg_sys::Node, context: pg_sys::ProcessUtilityCo
     // SAFETY: a live node; plain globals.
     unsafe {
         let is_executor = EXECUTOR.get();
-        if is_executor && changes_logins(statement) && !pg_sys::superuser() {
+        if is_executor && reaches_out(statement) && !pg_sys::superuser() {
             let failure = Failure::new(
                 ErrorCode::QueryFailed,
-                "a platform's roles cannot change roles or the settings of sessions to come",
+                "a platform's roles cannot change roles, databases or the settings of sessions to come",
             );
             return Err(Failure { sqlstate: Some("42501".to_owned()), ..failure });
         }
@@ -251,12 +259,37 @@ pub(crate) fn mark_executor() {
     EXECUTOR.set(true);
 }
 
-/// Statements by which a session could reach into later ones: PostgreSQL lets every role set its own password and defaults, and an owner
-/// its database's.
-unsafe fn changes_logins(statement: *mut pg_sys::Node) -> bool {
-    use NodeTag::{T_AlterDatabaseSetStmt, T_AlterRoleSetStmt, T_AlterRoleStmt};
-    // SAFETY: a live node.
-    matches!(unsafe { tag(statement) }, Some(T_AlterRoleStmt | T_AlterRoleSetStmt | T_AlterDatabaseSetStmt))
+/// Statements by which a session could reach out of its database, or into later ones. PostgreSQL lets every role set its own password and
+/// defaults, and grant itself to others (on 15); and whoever owns a database let others in, shut it, and set what its sessions begin with.
+/// The databases of all tenants of a platform have one owner.
+unsafe fn reaches_out(statement: *mut pg_sys::Node) -> bool {
+    use NodeTag::*;
+    // SAFETY: casts follow the tag.
+    unsafe {
+        match tag(statement) {
+            Some(
+                T_AlterRoleStmt
+                | T_AlterRoleSetStmt
+                | T_GrantRoleStmt
+                | T_AlterDatabaseStmt
+                | T_AlterDatabaseSetStmt
+                | T_AlterDatabaseRefreshCollStmt
+                // They go through what is shared by all databases too.
+                | T_DropOwnedStmt
+                | T_ReassignOwnedStmt,
+            ) => true,
+            Some(T_GrantStmt) => is_database((*statement.cast::<pg_sys::GrantStmt>()).objtype),
+            Some(T_RenameStmt) => is_database((*statement.cast::<pg_sys::RenameStmt>()).renameType),
+            Some(T_AlterOwnerStmt) => is_database((*statement.cast::<pg_sys::AlterOwnerStmt>()).objectType),
+            Some(T_CommentStmt) => is_database((*statement.cast::<pg_sys::CommentStmt>()).objtype),
+            Some(T_SecLabelStmt) => is_database((*statement.cast::<pg_sys::SecLabelStmt>()).objtype),
+            _ => false,
+        }
+    }
+}
+
+fn is_database(kind: pg_sys::ObjectType::Type) -> bool {
+    kind == pg_sys::ObjectType::OBJECT_DATABASE
 }
 
 /// The database that a statement needs to have to itself: to drop, rename or move it, or to copy it.

@@ -1,5 +1,7 @@
 //! Attempts to get at what is another's: by who writes functions, bundles and requests, and by who has a role of the cluster.
 
 mod adopting;
+mod calls;
 mod copies;
 mod secrets;
+mod world;
