@@ -74,7 +74,10 @@ pub(super) fn create(spec: &ExtensionSpec) -> Result<bool, Failure> {
     }
     let mut sql = format!("CREATE EXTENSION {}", quote_identifier(&spec.name));
     if let Some(schema) = &spec.schema {
-        Spi::run(&format!("CREATE SCHEMA IF NOT EXISTS {}", quote_identifier(schema))).map_err(spi)?;
+        let make = format!("CREATE SCHEMA IF NOT EXISTS {}", quote_identifier(schema));
+        catch(|| Spi::run(&make))
+            .map_err(|error| from_postgres(ErrorCode::ExtensionNotAvailable, error))?
+            .map_err(|error| Failure::from(spi(error)))?;
         sql.push_str(&format!(" SCHEMA {}", quote_identifier(schema)));
     } else if !has_its_own_schema(&spec.name)? {
         // The search path may be pinned: where tenants look for it must be said.

@@ -1,5 +1,6 @@
 //! A file of SQL, read by the server's own grammar: its statements, where they are, what they are, and running them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ffi::CString;
 
@@ -10,7 +11,9 @@ use stonescriptdb_schema::{Facts, ObjectName};
 use super::error::{PgError, catch};
 use super::facts::{facts, relation_name};
 use super::lexer;
+use super::meta_command;
 use super::nodes::{make, pointers, tag};
+use super::refused::why_refused;
 
 /// What a statement is, as far as a deployment treats it in its own way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,8 +40,15 @@ pub(crate) enum Kind {
     Other,
     /// Not to be run inside a transaction, and why; for migrations that say that they have none.
     TopLevel(&'static str),
+    /// CREATE EXTENSION.
+    Extension {
+        /// The extension.
+        name: String,
+        /// Nothing happens if it is there.
+        if_not_exists: bool,
+    },
     /// Not to be run from a bundle's file, and why.
-    Refused(&'static str),
+    Refused(Cow<'static, str>),
 }
 
 /// One statement of a file.
@@ -78,7 +88,10 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Script, ScriptError> {
         let source = CString::new(text)
             .map_err(|_| ScriptError { error: PgError::new("22021", "the text contains a zero byte"), line: 1 })?;
-        let placed = |error: PgError| ScriptError { line: line_of_char(text, error.position), error };
+        let placed = |error: PgError| {
+            let error = meta_command::named(error, text);
+            ScriptError { line: line_of_char(text, error.position), error }
+        };
         let tokens = lexer::tokens(text).map_err(placed)?;
         // SAFETY: raw_parser reads the text and allocates in the current context.
         let trees = catch(|| unsafe {
@@ -407,6 +420,9 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
     // SAFETY: casts follow the tag.
     unsafe {
         let first = |class: fn(ObjectName) -> Kind| facts(node).provides.into_iter().next().map_or(Kind::Ddl, class);
+        if let Some(why) = why_refused(node) {
+            return Kind::Refused(why);
+        }
         match tag(node) {
             Some(NodeTag::T_CreateStmt) => first(Kind::Table),
             Some(NodeTag::T_ViewStmt) => first(Kind::View),
@@ -433,24 +449,13 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
                     .all(|command| matches!((**command).subtype, A::AT_DropColumn | A::AT_DropConstraint));
                 if removes { Kind::Removal } else { Kind::Ddl }
             }
-            Some(NodeTag::T_TransactionStmt) => {
-                Kind::Refused("transaction control: every file runs inside the deployment's own transaction")
+            Some(NodeTag::T_CreateExtensionStmt) => {
+                let create = &*node.cast::<pg_sys::CreateExtensionStmt>();
+                Kind::Extension {
+                    name: super::error::text(create.extname).unwrap_or_default(),
+                    if_not_exists: create.if_not_exists,
+                }
             }
-            Some(
-                NodeTag::T_CreatedbStmt
-                | NodeTag::T_DropdbStmt
-                | NodeTag::T_AlterDatabaseStmt
-                | NodeTag::T_AlterDatabaseSetStmt,
-            ) => Kind::Refused("CREATE, ALTER and DROP DATABASE: databases belong to the deployment, not to a bundle"),
-            Some(
-                NodeTag::T_CreateRoleStmt
-                | NodeTag::T_AlterRoleStmt
-                | NodeTag::T_AlterRoleSetStmt
-                | NodeTag::T_DropRoleStmt,
-            ) => Kind::Refused("CREATE, ALTER and DROP ROLE: roles are the whole server's, not one tenant's"),
-            Some(NodeTag::T_AlterSystemStmt) => Kind::Refused("ALTER SYSTEM"),
-            Some(NodeTag::T_LoadStmt) => Kind::Refused("LOAD"),
-            Some(NodeTag::T_ListenStmt | NodeTag::T_UnlistenStmt) => Kind::Refused("LISTEN and UNLISTEN"),
             Some(NodeTag::T_VacuumStmt) if (*node.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => {
                 Kind::TopLevel("VACUUM: it cannot run inside the deployment's transaction")
             }
@@ -460,12 +465,6 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
             Some(NodeTag::T_DropStmt) if (*node.cast::<pg_sys::DropStmt>()).concurrent => {
                 Kind::TopLevel("DROP INDEX CONCURRENTLY: it cannot run inside the deployment's transaction")
             }
-            Some(NodeTag::T_CreateTableSpaceStmt | NodeTag::T_DropTableSpaceStmt) => {
-                Kind::Refused("CREATE and DROP TABLESPACE")
-            }
-            Some(NodeTag::T_CopyStmt) if (*node.cast::<pg_sys::CopyStmt>()).filename.is_null() => Kind::Refused(
-                "COPY FROM STDIN and TO STDOUT: no client is there to send or to read the rows; use INSERT",
-            ),
             _ => Kind::Ddl,
         }
     }

@@ -38,8 +38,7 @@ pub(crate) fn run(archive: &[u8], reuse: &Reuse) -> Result<Option<Proved>, Failu
 }
 
 fn read(bundle: &Bundle, changed: &[String]) -> Result<Sources, Failure> {
-    let files = bundle.files.iter().filter(|file| file.kind == FileKind::Function && changed.contains(&file.path));
-    Sources::read_files(files)
+    Sources::read_files(bundle, |file| file.kind == FileKind::Function && changed.contains(&file.path))
 }
 
 fn reprove(bundle: &Bundle, proof: &mut Proof, changed: &Sources, memory: &LastingMemory) -> Result<Proved, Stop> {

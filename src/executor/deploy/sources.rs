@@ -60,13 +60,7 @@ impl Sources {
     /// # Errors
     /// `schema_extraction_failed`: SQL that does not parse, a statement that no bundle may contain, statements that need each other.
     pub(crate) fn read(bundle: &Bundle) -> Result<Sources, Failure> {
-        let files = bundle
-            .files
-            .iter()
-            .filter(|file| file.kind != FileKind::Extension)
-            .map(source)
-            .collect::<Result<Vec<_>, _>>()?;
-        Sources::ordered(files)
+        Sources::read_files(bundle, |file| file.kind != FileKind::Extension)
     }
 
     /// As [`Sources::read`], only the files of some kinds.
@@ -74,15 +68,16 @@ impl Sources {
     /// # Errors
     /// As [`Sources::read`].
     pub(crate) fn read_kinds(bundle: &Bundle, kinds: &[FileKind]) -> Result<Sources, Failure> {
-        Sources::read_files(bundle.files.iter().filter(|file| kinds.contains(&file.kind)))
+        Sources::read_files(bundle, |file| kinds.contains(&file.kind))
     }
 
     /// As [`Sources::read`], only some files.
     ///
     /// # Errors
     /// As [`Sources::read`].
-    pub(crate) fn read_files<'f>(files: impl Iterator<Item = &'f SourceFile>) -> Result<Sources, Failure> {
-        Sources::ordered(files.map(source).collect::<Result<Vec<_>, _>>()?)
+    pub(crate) fn read_files(bundle: &Bundle, wanted: impl Fn(&SourceFile) -> bool) -> Result<Sources, Failure> {
+        let files = bundle.files.iter().filter(|file| wanted(file));
+        Sources::ordered(files.map(|file| source(file, bundle)).collect::<Result<Vec<_>, _>>()?)
     }
 
     fn ordered(files: Vec<Source>) -> Result<Sources, Failure> {
@@ -136,7 +131,7 @@ fn statement_of(files: &[Source], unit: Unit) -> Option<&Statement> {
     files.get(unit.source)?.script.statements.get(unit.statement)
 }
 
-fn source(file: &SourceFile) -> Result<Source, Failure> {
+fn source(file: &SourceFile, bundle: &Bundle) -> Result<Source, Failure> {
     let refused = |message: String, line: u32| {
         Failure::new(ErrorCode::SchemaExtractionFailed, message).at(&file.path, Some(line))
     };
@@ -146,6 +141,13 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
     for statement in &script.statements {
         match &statement.kind {
             Kind::Refused(why) => return Err(refused(format!("a bundle may not contain {why}"), statement.line)),
+            Kind::Extension { name, if_not_exists } if !(*if_not_exists && has_extension(bundle, name)) => {
+                let failure =
+                    refused("a bundle may not contain CREATE EXTENSION as a statement".to_owned(), statement.line);
+                return Err(failure.hint(format!(
+                    "An extension is a file of the folder extensions/: add extensions/{name}.sql, which may be empty. CREATE EXTENSION IF NOT EXISTS may then stay."
+                )));
+            }
             Kind::TopLevel(why) if transactional => {
                 let failure = refused(format!("a bundle may not contain {why}"), statement.line);
                 return Err(failure.hint(no_transaction_hint()));
@@ -163,6 +165,12 @@ fn source(file: &SourceFile) -> Result<Source, Failure> {
         transactional,
         script,
     })
+}
+
+/// An extension is there before any statement runs, if the bundle has a file for it: with IF NOT EXISTS nothing happens then. So old
+/// migrations, which must not change any more, may keep theirs.
+fn has_extension(bundle: &Bundle, name: &str) -> bool {
+    bundle.of_kind(FileKind::Extension).any(|file| file.extension_request().is_some_and(|request| request.name == name))
 }
 
 /// First line of a migration whose statements run one by one, outside of any transaction.

@@ -3,5 +3,8 @@
 mod adopting;
 mod calls;
 mod copies;
+mod logins;
+mod requests;
 mod secrets;
+mod statements;
 mod world;
