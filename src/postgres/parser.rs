@@ -40,13 +40,8 @@ pub(crate) enum Kind {
     Other,
     /// Not to be run inside a transaction, and why; for migrations that say that they have none.
     TopLevel(&'static str),
-    /// CREATE EXTENSION.
-    Extension {
-        /// The extension.
-        name: String,
-        /// Nothing happens if it is there.
-        if_not_exists: bool,
-    },
+    /// CREATE EXTENSION, with its name.
+    Extension(String),
     /// Not to be run from a bundle's file, and why.
     Refused(Cow<'static, str>),
 }
@@ -165,8 +160,8 @@ impl Script {
         Some(line_of_byte(self.text(), body.at) + line_of_char(query, error.internal_position) - 1)
     }
 
-    /// Makes a CREATE FUNCTION or VIEW a CREATE OR REPLACE, and gives ALTER TYPE … ADD VALUE its IF NOT EXISTS: a new value is committed
-    /// before the statement runs.
+    /// Makes a CREATE FUNCTION or VIEW a CREATE OR REPLACE, and gives ALTER TYPE … ADD VALUE and CREATE EXTENSION their IF NOT EXISTS: a new
+    /// value is committed, and an extension is installed, before the statement runs.
     pub(crate) fn make_replace(&mut self) {
         for statement in &mut self.statements {
             // SAFETY: casts follow the tag; the tree is ours.
@@ -177,6 +172,9 @@ impl Script {
                     Some(NodeTag::T_ViewStmt) => (*node.cast::<pg_sys::ViewStmt>()).replace = true,
                     Some(NodeTag::T_AlterEnumStmt) => {
                         (*node.cast::<pg_sys::AlterEnumStmt>()).skipIfNewValExists = true;
+                    }
+                    Some(NodeTag::T_CreateExtensionStmt) => {
+                        (*node.cast::<pg_sys::CreateExtensionStmt>()).if_not_exists = true;
                     }
                     _ => {}
                 }
@@ -450,11 +448,8 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
                 if removes { Kind::Removal } else { Kind::Ddl }
             }
             Some(NodeTag::T_CreateExtensionStmt) => {
-                let create = &*node.cast::<pg_sys::CreateExtensionStmt>();
-                Kind::Extension {
-                    name: super::error::text(create.extname).unwrap_or_default(),
-                    if_not_exists: create.if_not_exists,
-                }
+                let name = super::error::text((*node.cast::<pg_sys::CreateExtensionStmt>()).extname);
+                Kind::Extension(name.unwrap_or_default())
             }
             Some(NodeTag::T_VacuumStmt) if (*node.cast::<pg_sys::VacuumStmt>()).is_vacuumcmd => {
                 Kind::TopLevel("VACUUM: it cannot run inside the deployment's transaction")

@@ -141,11 +141,11 @@ fn source(file: &SourceFile, bundle: &Bundle) -> Result<Source, Failure> {
     for statement in &script.statements {
         match &statement.kind {
             Kind::Refused(why) => return Err(refused(format!("a bundle may not contain {why}"), statement.line)),
-            Kind::Extension { name, if_not_exists } if !(*if_not_exists && has_extension(bundle, name)) => {
+            Kind::Extension(name) if !has_extension(bundle, name) => {
                 let failure =
                     refused("a bundle may not contain CREATE EXTENSION as a statement".to_owned(), statement.line);
                 return Err(failure.hint(format!(
-                    "An extension is a file of the folder extensions/: add extensions/{name}.sql, which may be empty. CREATE EXTENSION IF NOT EXISTS may then stay."
+                    "An extension is a file of the folder extensions/: add extensions/{name}.sql, which may be empty. With it the statement may stay."
                 )));
             }
             Kind::TopLevel(why) if transactional => {
@@ -167,8 +167,8 @@ fn source(file: &SourceFile, bundle: &Bundle) -> Result<Source, Failure> {
     })
 }
 
-/// An extension is there before any statement runs, if the bundle has a file for it: with IF NOT EXISTS nothing happens then. So old
-/// migrations, which must not change any more, may keep theirs.
+/// An extension that the bundle has a file for is there before any statement runs, and CREATE EXTENSION does nothing then. So old migrations,
+/// which must not change any more, may keep theirs.
 fn has_extension(bundle: &Bundle, name: &str) -> bool {
     bundle.of_kind(FileKind::Extension).any(|file| file.extension_request().is_some_and(|request| request.name == name))
 }

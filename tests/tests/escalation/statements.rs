@@ -187,7 +187,7 @@ fn what_a_bundle_may_contain_is_not_refused() {
         .file("extensions/pgcrypto.sql", "")
         .file(
             "migrations/001_all.pssql",
-            "CREATE EXTENSION IF NOT EXISTS pgcrypto;\nRESET ROLE;\nRESET SESSION AUTHORIZATION;\nUNLISTEN *;\nNOTIFY done;\n\
+            "CREATE EXTENSION IF NOT EXISTS pgcrypto;\nCREATE EXTENSION pgcrypto SCHEMA public;\nRESET ROLE;\nRESET SESSION AUTHORIZATION;\nUNLISTEN *;\nNOTIFY done;\n\
              CREATE TABLE t (id int PRIMARY KEY);\nGRANT SELECT ON t TO PUBLIC;\nALTER TABLE t OWNER TO CURRENT_USER;\nCOMMENT ON TABLE t IS 'x';\n\
              CREATE SCHEMA more CREATE TABLE t (id int);\nDO LANGUAGE plpgsql $$ BEGIN END $$;\nSET search_path = public;\n",
         )
