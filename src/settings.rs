@@ -105,6 +105,10 @@ static TLS_CA_FILE: Text = Text::new(Some(c""));
 static TLS_MIN_PROTOCOL_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
 /// Threads of the server worker for HTTP and the broker.
 static IO_THREADS: Number = Number::new(1);
+/// Off: nothing is written of requests that are refused at the door.
+static LOG_REFUSALS: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Lines about them in a minute: whoever is refused must not fill the log.
+static LOG_REFUSALS_PER_MINUTE: Number = Number::new(60);
 /// Off: every request goes through the server worker, which is slower.
 static DIRECT_CONNECTIONS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
@@ -196,6 +200,8 @@ pub(crate) struct Settings {
     pub(crate) log_min_status: u16,
     /// Lines a second.
     pub(crate) log_rate: u64,
+    pub(crate) log_refusals: bool,
+    pub(crate) log_refusals_per_minute: usize,
 }
 
 /// Reads the settings as they are now; on the main thread only.
@@ -253,6 +259,8 @@ pub(crate) fn current() -> Settings {
         metrics_public: METRICS_PUBLIC.get(),
         log_min_status: u16::try_from(LOG_MIN_STATUS.get()).unwrap_or(u16::MAX),
         log_rate: u64::from(positive(&LOG_RATE)),
+        log_refusals: LOG_REFUSALS.get(),
+        log_refusals_per_minute: positive(&LOG_REFUSALS_PER_MINUTE) as usize,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::front::Front;
-use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, tokens};
+use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, refusals, tokens};
 use crate::postgres::worker;
 use crate::settings::Settings;
 
@@ -49,6 +49,7 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
     runtime.spawn(broker::serve(app.clone(), socket));
     runtime.spawn(look_after(app.clone()));
     runtime.spawn(tokens::write_used(app.clone()));
+    runtime.spawn(refusals::sum_up(app.clone()));
     runtime.spawn({
         let app = app.clone();
         async move {

@@ -18,6 +18,7 @@ mod lookup;
 mod outgoing;
 mod parting;
 mod pool;
+mod refusals;
 mod registry;
 mod stats;
 pub(crate) mod tally;
@@ -71,6 +72,7 @@ pub(crate) struct App {
     /// Open HTTP connections.
     connections: AtomicUsize,
     used: tokens::Used,
+    refusals: refusals::Refusals,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -125,6 +127,7 @@ pub(crate) fn main() -> ! {
         follow: deploy::Follow::default(),
         connections: AtomicUsize::new(0),
         used: tokens::Used::default(),
+        refusals: refusals::Refusals::default(),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),

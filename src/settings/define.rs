@@ -299,6 +299,15 @@ pub(crate) fn define() {
             Sighup,
             none,
         ),
+        (
+            c"stonescriptdb.log_refusals_per_minute",
+            c"Lines about refused requests in a minute.",
+            &LOG_REFUSALS_PER_MINUTE,
+            1,
+            10_000,
+            Sighup,
+            none,
+        ),
     ];
     for (name, description, setting, least, most, context, flags) in numbers {
         GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
@@ -341,6 +350,14 @@ pub(crate) fn define() {
         c"Shows /metrics to everybody who may send requests.",
         c"",
         &METRICS_PUBLIC,
+        Sighup,
+        none,
+    );
+    GucRegistry::define_bool_guc(
+        c"stonescriptdb.log_refusals",
+        c"Writes to the server's log which requests over HTTP were refused, once a minute for each address and reason.",
+        c"",
+        &LOG_REFUSALS,
         Sighup,
         none,
     );

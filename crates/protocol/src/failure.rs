@@ -118,6 +118,8 @@ pub struct Failure {
     pub failed_call: Option<u32>,
     /// Seconds after which trying again makes sense, where that is known better than from the code.
     pub retry_after: Option<u32>,
+    /// The platform that a refused request named, for the server's log: no answer has it.
+    pub platform: Option<String>,
 }
 
 impl Failure {
@@ -138,6 +140,7 @@ impl Failure {
             validation: None,
             failed_call: None,
             retry_after: None,
+            platform: None,
         }
     }
 

@@ -145,8 +145,8 @@ fn require_somebody(app: &App, sender: &Sender, scope: Scope) -> Result<Guest, F
     let registry = app.registry();
     match holder(&registry, sender) {
         Some((platform, token)) => {
-            require_network(platform, sender)?;
-            require_scope(token, &[scope])?;
+            let entered = require_network(platform, sender).and_then(|()| require_scope(token, &[scope]));
+            entered.map_err(|failure| of_platform(failure, platform))?;
             app.used.note(token);
             Ok(Guest::Holder { platform: platform.name.clone(), token: token.id.to_string() })
         }
@@ -170,7 +170,7 @@ pub(super) fn knock(app: &App, sender: &Sender, scope: Scope) -> Result<(), Fail
         return Ok(());
     }
     match holder(&app.registry(), sender) {
-        Some((_, token)) => require_scope(token, &[scope]),
+        Some((platform, token)) => require_scope(token, &[scope]).map_err(|failure| of_platform(failure, platform)),
         None => Err(match sender.proof {
             Proof::Nothing => unauthorized("every request needs a token of its platform").hint(SEND_IT),
             _ => unauthorized("the token is no platform's, or has expired"),
@@ -204,10 +204,10 @@ pub(super) fn require_to_call(app: &App, sender: &Sender, whom: &Whom<'_>) -> Re
     let Some(token) = enter(app, &registry, platform, sender, &[Scope::Call], Silence::MayPass)? else { return Ok(()) };
     match &token.only {
         // What is not there may be asked for: whether it is, is no secret to who may call nothing else.
-        Some(only) if platform.database_called(whom.schema, whom.tenant) != Some(only) => Err(Failure::new(
-            ErrorCode::PlatformIsolationViolation,
-            format!("the token is for another tenant of \"{}\"", platform.name),
-        )),
+        Some(only) if platform.database_called(whom.schema, whom.tenant) != Some(only) => {
+            let message = format!("the token is for another tenant of \"{}\"", platform.name);
+            Err(of_platform(Failure::new(ErrorCode::PlatformIsolationViolation, message), platform))
+        }
         _ => Ok(()),
     }
 }
@@ -296,12 +296,20 @@ fn enter<'r>(
     scopes: &[Scope],
     silence: Silence,
 ) -> Result<Option<&'r Token>, Failure> {
-    require_network(platform, sender)?;
-    let settings = app.settings();
-    if silence == Silence::MayPass && is_excused(&settings, sender) {
-        return Ok(None);
-    }
-    may_name(app, &settings, registry, platform, sender, scopes)
+    let entered = || {
+        require_network(platform, sender)?;
+        let settings = app.settings();
+        if silence == Silence::MayPass && is_excused(&settings, sender) {
+            return Ok(None);
+        }
+        may_name(app, &settings, registry, platform, sender, scopes)
+    };
+    entered().map_err(|failure| of_platform(failure, platform))
+}
+
+/// A refusal with the platform that it is about, for the log.
+fn of_platform(failure: Failure, platform: &Platform) -> Failure {
+    Failure { platform: Some(platform.name.clone()), ..failure }
 }
 
 /// Lets only the networks of a platform pass.

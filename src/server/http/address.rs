@@ -36,14 +36,13 @@ pub(super) fn client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> 
     Ok(client)
 }
 
-/// The same, let in by the networks that the listener allows.
+/// Lets only the networks pass that the listener allows.
 ///
 /// # Errors
-/// As [`client`], and `unauthorized` (403) for an address outside of `allowed_networks`.
-pub(super) fn allowed_client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> Result<IpAddr, Failure> {
-    let client = client(settings, peer, headers)?;
+/// `unauthorized` (403).
+pub(super) fn require_allowed(settings: &Settings, client: IpAddr) -> Result<(), Failure> {
     if contains(&settings.allowed_networks, client) {
-        Ok(client)
+        Ok(())
     } else {
         Err(refused("requests from this address are not allowed"))
     }

@@ -82,6 +82,14 @@ impl IntoResponse for Failed {
     }
 }
 
+/// The failure that an answer is going to be.
+pub(super) fn failure_of(reply: &Result<Response, Failed>) -> Option<&Failure> {
+    match reply {
+        Ok(response) => response.extensions().get::<Box<Failure>>().map(|failure| &**failure),
+        Err(Failed(failure)) => Some(failure),
+    }
+}
+
 /// The last touch to every answer: an error's shape, and the request's id.
 pub(super) fn finish(reply: Result<Response, Failed>, id: RequestId) -> Response {
     let mut response = match reply {

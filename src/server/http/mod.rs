@@ -35,8 +35,8 @@ use hyper::{HeaderMap, Request};
 use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
 use tower::ServiceExt;
 
-use super::App;
 use super::direct::Habit;
+use super::{App, refusals};
 use crate::settings::Settings;
 use access::Proof;
 use answer::Failed;
@@ -131,14 +131,18 @@ pub(super) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let id = RequestId::of(request.headers());
+    // Of a refusal, the log says what it was that was refused. These are references, not copies; the id below is one, too.
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let settings = app.settings();
-    // Of the id, another reference is made, not a copy.
-    let sender = address::allowed_client(&settings, peer, request.headers())
-        .map(|client| Sender::new(&settings, client, id.clone(), request.headers()));
+    let client = address::client(&settings, peer, request.headers());
+    let sender = client.clone().and_then(|client| {
+        address::require_allowed(&settings, client)?;
+        Ok(Sender::new(&settings, client, id.clone(), request.headers()))
+    });
     drop(settings);
     let reply = match sender {
         // Nearly all requests are calls: they go past the router and its boxed futures.
-        Ok(sender) if request.uri().path() == v1::CALL => v1::call(&app, &sender, &habit, request).await,
+        Ok(sender) if uri.path() == v1::CALL => v1::call(&app, &sender, &habit, request).await,
         Ok(sender) => {
             habit.interrupted();
             let mut request = request.map(Body::new);
@@ -150,6 +154,9 @@ pub(super) async fn respond(
         }
         Err(failure) => Err(Failed(failure)),
     };
+    if let Some(failure) = answer::failure_of(&reply).filter(|failure| refusals::is_one(failure)) {
+        app.refusals.note(&app, client.unwrap_or(peer), &method, &uri, failure);
+    }
     Ok(answer::finish(reply, id))
 }
 

@@ -90,12 +90,14 @@ fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: u
     if tokens.next().is_some() {
         return None;
     }
+    let client = address::client(settings, peer, &headers).ok()?;
+    address::require_allowed(settings, client).ok()?;
     let mut lines = Vec::new();
     calls::append(&mut lines, &headers);
     Some(PlainHead {
         length,
         body,
-        client: address::allowed_client(settings, peer, &headers).ok()?,
+        client,
         id: RequestId::sent(&headers),
         asked_ms: calling::asked_ms(settings, &headers).ok()?,
         authorization,

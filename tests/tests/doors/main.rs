@@ -2,4 +2,5 @@
 
 mod addresses;
 mod line;
+mod refusals;
 mod tokens;
