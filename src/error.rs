@@ -29,6 +29,8 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
         AddressNotAllowed => ("unauthorized", 403, "28000"),
         PlatformIsolationViolation => ("platform_isolation_violation", 403, "42501"),
         InsufficientScope => ("insufficient_scope", 403, "42501"),
+        OriginNotAllowed => ("origin_not_allowed", 403, "42501"),
+        HostNotAllowed => ("host_not_allowed", 403, "42501"),
         UnauthorizedFunction => ("unauthorized_function", 403, "42501"),
         DatabaseNotFound => ("database_not_found", 404, "3D000"),
         FunctionNotFound => ("function_not_found", 404, "42883"),

@@ -105,6 +105,10 @@ static TLS_CA_FILE: Text = Text::new(Some(c""));
 static TLS_MIN_PROTOCOL_VERSION: GucSetting<TlsVersion> = GucSetting::<TlsVersion>::new(TlsVersion::Tls12);
 /// Threads of the server worker for HTTP and the broker.
 static IO_THREADS: Number = Number::new(1);
+/// Origins of web pages that may send requests; none by default, for a browser sends what any page wants.
+static ALLOWED_ORIGINS: Text = Text::new(Some(c""));
+/// Names under which the listener may be reached. Empty: by any name, but for what may be a page of a name that leads here.
+static ALLOWED_HOSTS: Text = Text::new(Some(c""));
 /// Off: nothing is written of requests that are refused at the door.
 static LOG_REFUSALS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Lines about them in a minute: whoever is refused must not fill the log.
@@ -200,6 +204,10 @@ pub(crate) struct Settings {
     pub(crate) log_min_status: u16,
     /// Lines a second.
     pub(crate) log_rate: u64,
+    /// In lower case, as what is sent is compared.
+    pub(crate) allowed_origins: Vec<String>,
+    /// In lower case, without ports.
+    pub(crate) allowed_hosts: Vec<String>,
     pub(crate) log_refusals: bool,
     pub(crate) log_refusals_per_minute: usize,
 }
@@ -259,6 +267,8 @@ pub(crate) fn current() -> Settings {
         metrics_public: METRICS_PUBLIC.get(),
         log_min_status: u16::try_from(LOG_MIN_STATUS.get()).unwrap_or(u16::MAX),
         log_rate: u64::from(positive(&LOG_RATE)),
+        allowed_origins: list(&ALLOWED_ORIGINS).iter().map(|origin| plain(origin)).collect(),
+        allowed_hosts: list(&ALLOWED_HOSTS).iter().map(|name| plain(name)).collect(),
         log_refusals: LOG_REFUSALS.get(),
         log_refusals_per_minute: positive(&LOG_REFUSALS_PER_MINUTE) as usize,
     }
@@ -310,6 +320,11 @@ fn positive(setting: &Number) -> u32 {
 
 fn text(setting: &Text) -> String {
     setting.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// An origin or a host's name as it is compared: people write it with a slash or a dot behind it.
+fn plain(name: &str) -> String {
+    name.trim_end_matches(['/', '.']).to_ascii_lowercase()
 }
 
 fn list(setting: &Text) -> Vec<String> {

@@ -29,6 +29,8 @@ pub(super) fn is_one(failure: &Failure) -> bool {
             | AddressNotAllowed
             | PlatformIsolationViolation
             | InsufficientScope
+            | OriginNotAllowed
+            | HostNotAllowed
             | AdminDisabled
     )
 }
@@ -94,7 +96,8 @@ impl Minute {
             .map(|((address, code), more)| format!("{more} from {address} ({})", error::outside(*code).name))
             .collect();
         let rest = more.iter().skip(NAMED).map(|(_, more)| more).sum::<u64>() + minute.others;
-        let rest = if rest > 0 { format!("{}{rest} others", if named.is_empty() { "" } else { ", " }) } else { String::new() };
+        let rest =
+            if rest > 0 { format!("{}{rest} others", if named.is_empty() { "" } else { ", " }) } else { String::new() };
         app.main.log(format!("refused {total} more requests in {seconds} s: {}{rest}", named.join(", ")));
     }
 }

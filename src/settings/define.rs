@@ -9,7 +9,7 @@ use crate::postgres::{hooks, request, secret};
 pub(crate) fn define() {
     use GucContext::{Postmaster, Sighup};
     let none = GucFlags::empty();
-    let texts: [(_, _, _, GucContext, _); 3] = [
+    let texts: [(_, _, _, GucContext, _); 5] = [
         (
             c"stonescriptdb.database",
             c"The control database, in which the extension is created.",
@@ -21,6 +21,20 @@ pub(crate) fn define() {
             c"stonescriptdb.listen_addresses",
             c"Addresses on which HTTP is served, separated by commas; empty serves none.",
             &LISTEN_ADDRESSES,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.allowed_origins",
+            c"Origins of web pages that may send requests, separated by commas; * is all.",
+            &ALLOWED_ORIGINS,
+            Sighup,
+            none,
+        ),
+        (
+            c"stonescriptdb.allowed_hosts",
+            c"Names of hosts to which requests may be sent, beside addresses and localhost, separated by commas.",
+            &ALLOWED_HOSTS,
             Sighup,
             none,
         ),

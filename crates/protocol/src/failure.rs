@@ -18,6 +18,8 @@ pub enum ErrorCode {
     AddressNotAllowed,
     PlatformIsolationViolation,
     InsufficientScope,
+    OriginNotAllowed,
+    HostNotAllowed,
     UnauthorizedFunction,
     DatabaseNotFound,
     FunctionNotFound,

@@ -6,6 +6,7 @@ mod address;
 mod admin;
 mod answer;
 mod body;
+mod browsers;
 mod calling;
 mod deployments;
 mod io;
@@ -31,6 +32,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
 use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
 use tower::ServiceExt;
@@ -135,29 +137,46 @@ pub(super) async fn respond(
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let settings = app.settings();
     let client = address::client(&settings, peer, request.headers());
-    let sender = client.clone().and_then(|client| {
-        address::require_allowed(&settings, client)?;
-        Ok(Sender::new(&settings, client, id.clone(), request.headers()))
-    });
+    let entered = enter(&settings, client.clone(), &id, &request);
     drop(settings);
-    let reply = match sender {
+    let (page, reply) = match entered {
+        Ok((_, Some(page))) if browsers::is_preflight(&method, request.headers()) => {
+            (Some(page), Ok(browsers::preflight(request.headers())))
+        }
         // Nearly all requests are calls: they go past the router and its boxed futures.
-        Ok(sender) if uri.path() == v1::CALL => v1::call(&app, &sender, &habit, request).await,
-        Ok(sender) => {
+        Ok((sender, page)) if uri.path() == v1::CALL => (page, v1::call(&app, &sender, &habit, request).await),
+        Ok((sender, page)) => {
             habit.interrupted();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(sender);
             match router.oneshot(request).await {
-                Ok(response) => Ok(response),
+                Ok(response) => (page, Ok(response)),
                 Err(never) => match never {},
             }
         }
-        Err(failure) => Err(Failed(failure)),
+        Err(failure) => (None, Err(Failed(failure))),
     };
     if let Some(failure) = answer::failure_of(&reply).filter(|failure| refusals::is_one(failure)) {
         app.refusals.note(&app, client.unwrap_or(peer), &method, &uri, failure);
     }
-    Ok(answer::finish(reply, id))
+    let mut response = answer::finish(reply, id);
+    if let Some(page) = page {
+        browsers::allow(&mut response, page);
+    }
+    Ok(response)
+}
+
+/// What is looked at before anything else of a request; gives who sends it, and which page if one does.
+fn enter(
+    settings: &Settings,
+    client: Result<IpAddr, Failure>,
+    id: &RequestId,
+    request: &Request<Incoming>,
+) -> Result<(Sender, Option<HeaderValue>), Failure> {
+    let client = client?;
+    address::require_allowed(settings, client)?;
+    let page = browsers::check(settings, request.headers(), request.uri())?;
+    Ok((Sender::new(settings, client, id.clone(), request.headers()), page))
 }
 
 async fn no_route(request: AxumRequest) -> Failed {

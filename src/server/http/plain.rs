@@ -6,14 +6,14 @@
 use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
-use hyper::StatusCode;
 use hyper::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
 };
+use hyper::{StatusCode, Uri};
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
-use super::{accept, address, body, calling, v1};
+use super::{accept, address, body, browsers, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
@@ -88,6 +88,10 @@ fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: u
     let mut tokens = headers.get_all(AUTHORIZATION).iter();
     let authorization = tokens.next().map(|value| value.as_bytes().to_vec());
     if tokens.next().is_some() {
+        return None;
+    }
+    // What a page sends is answered with more headers.
+    if browsers::check(settings, &headers, &Uri::default()).ok()?.is_some() {
         return None;
     }
     let client = address::client(settings, peer, &headers).ok()?;

@@ -1,6 +1,7 @@
 //! The doors: which addresses are let in, which tokens, what browsers may, how often, and what is written down of who is refused.
 
 mod addresses;
+mod browsers;
 mod line;
 mod refusals;
 mod tokens;
