@@ -36,7 +36,10 @@ CREATE TABLE platform (
     call_role name NOT NULL UNIQUE,
     created_by uuid,
     created_at timestamptz NOT NULL DEFAULT now(),
-    networks cidr[] NOT NULL DEFAULT '{}'
+    networks cidr[] NOT NULL DEFAULT '{}',
+    rate integer CHECK (rate >= 0),
+    burst integer CHECK (burst > 0),
+    CHECK (burst IS NULL OR rate IS NOT NULL)
 );
 COMMENT ON TABLE platform IS 'applications, each with its two roles';
 COMMENT ON COLUMN platform.name IS 'as it was registered';
@@ -44,6 +47,8 @@ COMMENT ON COLUMN platform.key IS 'the name sanitised: lower-case ASCII letters,
 COMMENT ON COLUMN platform.owner_role IS 'owns the databases and their objects; deployments run as it';
 COMMENT ON COLUMN platform.call_role IS 'calls run as it';
 COMMENT ON COLUMN platform.created_by IS 'the deployment that registered it';
+COMMENT ON COLUMN platform.rate IS 'requests a second over HTTP; 0 is no limit, NULL what stonescriptdb.platform_rate says';
+COMMENT ON COLUMN platform.burst IS 'requests at once after a pause; NULL is what comes in a second';
 COMMENT ON COLUMN platform.networks IS 'from which requests over HTTP may name it; none is all that the listener lets in';
 
 CREATE TABLE bundle (

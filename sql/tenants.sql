@@ -52,6 +52,20 @@ CREATE FUNCTION set_networks(platform text, networks cidr[]) RETURNS void
 COMMENT ON FUNCTION set_networks(text, cidr[]) IS
     'from which networks requests over HTTP may name a platform, of those that stonescriptdb.allowed_networks lets in; none, or NULL, is all of these';
 
+CREATE FUNCTION set_rate(platform text, rate integer, burst integer DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    BEGIN
+        IF $2 NOT BETWEEN 0 AND 1000000 OR $3 NOT BETWEEN 1 AND 1000000 OR ($3 IS NOT NULL AND $2 IS NULL) THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                MESSAGE = 'a rate is a number of requests a second from 0 to 1000000, a burst of a rate one from 1 to 1000000';
+        END IF;
+        UPDATE platform SET rate = $2, burst = $3 WHERE name = platform_named($1);
+    END $$;
+COMMENT ON FUNCTION set_rate(text, integer, integer) IS
+    'requests a second that a platform may send over HTTP, and how many at once after a pause, in place of stonescriptdb.platform_rate and platform_burst; 0 is no limit, NULL is what these say';
+
 -- Tokens --------------------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION issue_token(platform text, name text, description text, scopes text[], tenant_id text, schema_name text,

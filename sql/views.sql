@@ -18,9 +18,10 @@ CREATE VIEW platforms AS
     SELECT p.name AS platform, p.owner_role, p.call_role, p.created_at,
            (SELECT count(*) FROM database d WHERE d.platform = p.name) AS databases,
            (SELECT s.bundle_sha256 FROM stored_schema s WHERE s.platform = p.name AND s.name = '') AS bundle_sha256,
-           (SELECT count(*) FROM stored_schema s WHERE s.platform = p.name AND s.name <> '') AS schemas, p.networks
+           (SELECT count(*) FROM stored_schema s WHERE s.platform = p.name AND s.name <> '') AS schemas, p.networks, p.rate, p.burst
     FROM platform p;
 COMMENT ON VIEW platforms IS 'every platform with its roles, the number of its databases and stored schemas, and the newest bundle of its own';
+COMMENT ON COLUMN platforms.rate IS 'requests a second over HTTP; 0 is no limit, NULL what stonescriptdb.platform_rate says';
 COMMENT ON COLUMN platforms.networks IS 'from which requests over HTTP may name it; empty is all that stonescriptdb.allowed_networks lets in';
 
 CREATE VIEW schemas AS

@@ -31,6 +31,7 @@ pub(crate) fn outside(code: ErrorCode) -> Outside {
         InsufficientScope => ("insufficient_scope", 403, "42501"),
         OriginNotAllowed => ("origin_not_allowed", 403, "42501"),
         HostNotAllowed => ("host_not_allowed", 403, "42501"),
+        TooManyRequests => ("too_many_requests", 429, "53400"),
         UnauthorizedFunction => ("unauthorized_function", 403, "42501"),
         DatabaseNotFound => ("database_not_found", 404, "3D000"),
         FunctionNotFound => ("function_not_found", 404, "42883"),

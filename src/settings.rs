@@ -109,6 +109,10 @@ static IO_THREADS: Number = Number::new(1);
 static ALLOWED_ORIGINS: Text = Text::new(Some(c""));
 /// Names under which the listener may be reached. Empty: by any name, but for what may be a page of a name that leads here.
 static ALLOWED_HOSTS: Text = Text::new(Some(c""));
+/// 0: a platform may send as many requests as it can.
+static PLATFORM_RATE: Number = Number::new(0);
+/// 0: what comes in a second.
+static PLATFORM_BURST: Number = Number::new(0);
 /// Off: nothing is written of requests that are refused at the door.
 static LOG_REFUSALS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Lines about them in a minute: whoever is refused must not fill the log.
@@ -208,6 +212,10 @@ pub(crate) struct Settings {
     pub(crate) allowed_origins: Vec<String>,
     /// In lower case, without ports.
     pub(crate) allowed_hosts: Vec<String>,
+    /// Requests a second of a platform; 0 is no limit.
+    pub(crate) platform_rate: u32,
+    /// Requests at once; 0 is what comes in a second.
+    pub(crate) platform_burst: u32,
     pub(crate) log_refusals: bool,
     pub(crate) log_refusals_per_minute: usize,
 }
@@ -269,6 +277,8 @@ pub(crate) fn current() -> Settings {
         log_rate: u64::from(positive(&LOG_RATE)),
         allowed_origins: list(&ALLOWED_ORIGINS).iter().map(|origin| plain(origin)).collect(),
         allowed_hosts: list(&ALLOWED_HOSTS).iter().map(|name| plain(name)).collect(),
+        platform_rate: positive(&PLATFORM_RATE),
+        platform_burst: positive(&PLATFORM_BURST),
         log_refusals: LOG_REFUSALS.get(),
         log_refusals_per_minute: positive(&LOG_REFUSALS_PER_MINUTE) as usize,
     }

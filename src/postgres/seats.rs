@@ -28,6 +28,9 @@ pub(crate) enum Hands {
     Cancelled = 4,
 }
 
+/// Platforms whose requests can be counted by executors too.
+pub(crate) const BUCKETS: u32 = 4096;
+
 const STATES: [Hands; 5] = [Hands::Nobody, Hands::AtRest, Hands::Working, Hands::Answering, Hands::Cancelled];
 const STATE_BITS: u32 = 3;
 
@@ -47,6 +50,8 @@ struct Table {
     /// Counts what changed of who may call what. Who was let in under another number must be looked at again.
     epoch: AtomicU64,
     seats: [Seat; SEATS as usize],
+    /// The server worker knows whose they are.
+    buckets: [AtomicU64; BUCKETS as usize],
 }
 
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
@@ -111,6 +116,18 @@ fn table() -> Option<&'static Table> {
 /// What is changed when somebody may no longer do what he was let in for.
 pub(crate) fn epoch() -> u64 {
     table().map_or(0, |table| table.epoch.load(Acquire))
+}
+
+/// Where the requests of a platform are counted.
+pub(crate) fn bucket(number: u32) -> Option<&'static AtomicU64> {
+    table()?.buckets.get(number as usize)
+}
+
+/// Nanoseconds of a clock that does not jump, the same in all processes.
+pub(crate) fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or(0).saturating_mul(1_000_000_000).saturating_add(nanoseconds.unwrap_or(0))
 }
 
 /// Everybody is to be looked at again.

@@ -47,6 +47,10 @@ pub(crate) struct Platform {
     pub(super) tokens: Vec<Token>,
     /// From which requests may name it; none is all that the listener lets in.
     pub(super) networks: Option<Arc<[IpNet]>>,
+    /// Requests a second, in place of what is set for all; 0 is no limit.
+    pub(super) rate: Option<u32>,
+    /// Requests at once with that rate.
+    pub(super) burst: Option<u32>,
 }
 
 /// A schema of a platform.

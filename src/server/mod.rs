@@ -18,6 +18,7 @@ mod lookup;
 mod outgoing;
 mod parting;
 mod pool;
+mod rates;
 mod refusals;
 mod registry;
 mod stats;
@@ -73,6 +74,7 @@ pub(crate) struct App {
     connections: AtomicUsize,
     used: tokens::Used,
     refusals: refusals::Refusals,
+    rates: rates::Rates,
     started: Instant,
     /// Turns true once what an interrupted deployment had left is cleared away: deployments wait for it.
     reconciled: watch::Sender<bool>,
@@ -128,6 +130,7 @@ pub(crate) fn main() -> ! {
         connections: AtomicUsize::new(0),
         used: tokens::Used::default(),
         refusals: refusals::Refusals::default(),
+        rates: rates::Rates::default(),
         started: Instant::now(),
         reconciled: watch::Sender::new(false),
         stopping: watch::Sender::new(false),

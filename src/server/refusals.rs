@@ -31,6 +31,7 @@ pub(super) fn is_one(failure: &Failure) -> bool {
             | InsufficientScope
             | OriginNotAllowed
             | HostNotAllowed
+            | TooManyRequests
             | AdminDisabled
     )
 }

@@ -17,7 +17,7 @@ use crate::settings::parse_network;
 /// Everything but the databases, as one JSON text.
 const PLATFORMS: &str = "
 SELECT pg_catalog.json_build_object('platforms', coalesce((SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
-    'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role,
+    'platform', p.name, 'key', p.key, 'role', p.call_role, 'owner', p.owner_role, 'rate', p.rate, 'burst', p.burst,
     'networks', (SELECT coalesce(pg_catalog.json_agg(n::text), '[]') FROM pg_catalog.unnest(p.networks) n),
     'schemas', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', s.name, 'key', s.key)), '[]')
                 FROM stonescriptdb.stored_schema s WHERE s.platform = p.name),
@@ -63,6 +63,8 @@ struct PlatformRow {
     role: String,
     owner: String,
     networks: Vec<String>,
+    rate: Option<u32>,
+    burst: Option<u32>,
     schemas: Vec<SchemaRow>,
     tokens: Vec<TokenRow>,
 }
@@ -178,7 +180,15 @@ fn platform(row: PlatformRow) -> Platform {
     let closed = !row.networks.is_empty();
     let networks: Vec<_> = row.networks.iter().filter_map(|network| parse_network(network)).collect();
     let networks = closed.then(|| networks.into());
-    Platform { name: row.platform, owner: row.owner.into(), schemas, tokens, networks }
+    Platform {
+        name: row.platform,
+        owner: row.owner.into(),
+        schemas,
+        tokens,
+        networks,
+        rate: row.rate,
+        burst: row.burst,
+    }
 }
 
 /// Enters a database into its platform, and gives its OID, unless it is gone.

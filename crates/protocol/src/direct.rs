@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Rate;
+
 /// A client's connection, which has called one tenant again and again, passes to an executor of that tenant.
 #[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone)]
 pub struct Handover {
@@ -27,8 +29,19 @@ pub struct Handover {
     pub database: String,
     /// The networks, by address and length, from which requests are let in; none is all that the listener lets in.
     pub networks: Option<Vec<(IpAddr, u8)>>,
+    /// How many requests a second the platform may send.
+    pub limit: Option<Limit>,
     /// The header with which the client was let in. A request with another one is not the executor's to judge.
     pub authorization: Option<Vec<u8>>,
+}
+
+/// A limit of requests a second, and where the requests are counted.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone, Copy)]
+pub struct Limit {
+    /// The bucket in shared memory.
+    pub bucket: u32,
+    /// The rate.
+    pub rate: Rate,
 }
 
 /// Which database a call named, as it was sent.

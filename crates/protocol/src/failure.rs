@@ -20,6 +20,7 @@ pub enum ErrorCode {
     InsufficientScope,
     OriginNotAllowed,
     HostNotAllowed,
+    TooManyRequests,
     UnauthorizedFunction,
     DatabaseNotFound,
     FunctionNotFound,

@@ -14,6 +14,7 @@ mod frame;
 mod message;
 mod names;
 mod number;
+mod rate;
 mod tenants;
 mod trace;
 
@@ -26,7 +27,7 @@ pub use deployment::{
     ExtensionSpec, MissingRows, PlannedStep, ProveRequest, Proved, Reuse, SeederCheck, SeederRows, Start, Summary,
     Validation, Verification,
 };
-pub use direct::{GivenBack, Handover, SentNames};
+pub use direct::{GivenBack, Handover, Limit, SentNames};
 pub use failure::{ErrorCode, Failure};
 pub use fleet::{Counts, DatabaseOutcome, Finish, FleetOptions, Outcome, Progress, Selection};
 pub use frame::{
@@ -38,6 +39,7 @@ pub use message::{
 };
 pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, sanitise, stored_database_name};
 pub use number::whole_number;
+pub use rate::Rate;
 pub use tenants::{
     Listing, LostDatabase, Overview, Recognised, RestoredState, TenantName, TenantVerb, TenantWork, TokenSpec,
 };

@@ -34,9 +34,10 @@ impl Rate {
     pub fn take(self, word: &AtomicU64, now: u64) -> Result<(), Duration> {
         let mut seen = word.load(Acquire);
         loop {
-            // A word that is further ahead than it could come to be is from a time when the rate was another one.
-            let next = seen.min(now.saturating_add(self.slack).saturating_add(self.interval)).max(now);
-            let early = next.saturating_sub(now.saturating_add(self.slack));
+            let last = now.saturating_add(self.slack);
+            // A word that is further ahead than it could come to be is from a time when the rate was another one: it is a bucket with one left.
+            let next = if seen > last.saturating_add(self.interval) { last } else { seen.max(now) };
+            let early = next.saturating_sub(last);
             if early > 0 {
                 return Err(Duration::from_nanos(early));
             }
@@ -95,7 +96,9 @@ mod tests {
     fn another_rate_does_not_wait_for_what_the_one_before_had_given() {
         let word = AtomicU64::new(0);
         assert_eq!(passed(Rate::new(1, 1000).unwrap(), &word, [0; 2000]), 1000);
-        assert_eq!(passed(Rate::new(1000, 1000).unwrap(), &word, [2; 10]), 2);
+        let faster = Rate::new(1000, 1000).unwrap();
+        assert_eq!(passed(faster, &word, [2; 10]), 1);
+        assert_eq!(passed(faster, &word, [12; 100]), 10);
     }
 
     #[test]

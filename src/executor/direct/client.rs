@@ -136,7 +136,13 @@ impl Client {
         // Behind a proxy, one connection has the requests of many.
         let is_near = self.networks.as_ref().is_none_or(|networks| contains(networks, head.client));
         body.function().ok()?;
-        (is_same && is_good && is_near).then_some((head, body))
+        if !(is_same && is_good && is_near) {
+            return None;
+        }
+        // Last, for it takes a token. Where there is none the server worker says so.
+        let bucket = self.terms.limit.and_then(|limit| Some((seats::bucket(limit.bucket)?, limit.rate)));
+        let may = bucket.is_none_or(|(bucket, rate)| rate.take(bucket, seats::monotonic()).is_ok());
+        may.then_some((head, body))
     }
 
     /// Writes an answer; gives what the client does not take now. A client that is gone takes nothing.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use stonescriptdb_protocol::SentNames;
+use stonescriptdb_protocol::{Limit, SentNames};
 
 use super::super::pool::Target;
 
@@ -29,6 +29,8 @@ pub(in crate::server) struct Offer {
     pub(in crate::server) authorization: Option<Vec<u8>>,
     /// The platform's networks.
     pub(in crate::server) networks: Option<Arc<[IpNet]>>,
+    /// How many requests a second it may send.
+    pub(in crate::server) limit: Option<Limit>,
     pub(in crate::server) until_ms: Option<u64>,
     pub(in crate::server) epoch: u64,
 }

@@ -216,6 +216,7 @@ impl Offer {
             tenant: self.tenant.clone(),
             database: self.target.database.to_string(),
             authorization: self.authorization.clone(),
+            limit: self.limit,
             networks: self
                 .networks
                 .as_ref()

@@ -120,7 +120,12 @@ pub(super) fn require_metrics(app: &App, sender: &Sender) -> Result<(), Failure>
 /// # Errors
 /// As [`require_admin`]; `insufficient_scope` (403).
 pub(super) fn require_administrator(app: &App, sender: &Sender) -> Result<Guest, Failure> {
-    require_somebody(app, sender, Scope::Admin)
+    let guest = require_somebody(app, sender, Scope::Admin)?;
+    let registry = app.registry();
+    if let Some(Ok(platform)) = guest.platform().map(|own| registry.platform(own)) {
+        require_rate(app, platform, sender).map_err(|failure| of_platform(failure, platform))?;
+    }
+    Ok(guest)
 }
 
 /// The same, once the platform is known that the request is about.
@@ -299,10 +304,11 @@ fn enter<'r>(
     let entered = || {
         require_network(platform, sender)?;
         let settings = app.settings();
-        if silence == Silence::MayPass && is_excused(&settings, sender) {
-            return Ok(None);
-        }
-        may_name(app, &settings, registry, platform, sender, scopes)
+        let is_excused = silence == Silence::MayPass && is_excused(&settings, sender);
+        let token = if is_excused { None } else { may_name(app, &settings, registry, platform, sender, scopes)? };
+        // Whoever is not let in takes nothing of what the platform may send.
+        require_rate(app, platform, sender)?;
+        Ok(token)
     };
     entered().map_err(|failure| of_platform(failure, platform))
 }
@@ -310,6 +316,11 @@ fn enter<'r>(
 /// A refusal with the platform that it is about, for the log.
 fn of_platform(failure: Failure, platform: &Platform) -> Failure {
     Failure { platform: Some(platform.name.clone()), ..failure }
+}
+
+/// Lets no more requests of a platform pass than it may send; the administrator's are not the platform's.
+fn require_rate(app: &App, platform: &Platform, sender: &Sender) -> Result<(), Failure> {
+    if sender.proof == Proof::Admin { Ok(()) } else { app.rates.take(app, platform) }
 }
 
 /// Lets only the networks of a platform pass.

@@ -17,6 +17,7 @@ use super::{accept, address, body, browsers, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
+use crate::server::rates::Passing;
 use crate::settings::Settings;
 
 /// What comes with more header lines is looked at by the server worker.
@@ -135,6 +136,11 @@ pub(super) fn offer(app: &App, habit: &Habit, whom: Whom<'_>, headers: &HeaderMa
     let registry = app.registry();
     let Ok(called) = registry.called(whom.platform, whom.schema, whom.tenant) else { return };
     let Ok(platform) = registry.platform(whom.platform) else { return };
+    let limit = match app.rates.passing(app, platform) {
+        Passing::Free => None,
+        Passing::Limited(limit) => Some(limit),
+        Passing::Not => return,
+    };
     let until = platform.next_expiry();
     habit.called(is_same, || Offer {
         target: called.target.clone(),
@@ -143,6 +149,7 @@ pub(super) fn offer(app: &App, habit: &Habit, whom: Whom<'_>, headers: &HeaderMa
         tenant: called.tenant.to_owned(),
         authorization: authorization.map(<[u8]>::to_vec),
         networks: platform.networks.clone(),
+        limit,
         until_ms: until.and_then(|end| u64::try_from(end.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()),
         epoch,
     });

@@ -2,6 +2,8 @@
 
 mod addresses;
 mod browsers;
+mod direct;
 mod line;
+mod rates;
 mod refusals;
 mod tokens;
