@@ -123,8 +123,9 @@ impl Front {
                 Speech::Plain => Outgoing::new(stream),
                 Speech::Tls(acceptor) => {
                     let mut stopping = app.stopping.subscribe();
+                    let log = |error| app.main.log(format!("no TLS connection with {} came about: {error}", peer.ip()));
                     let shaken = tokio::select! {
-                        shaken = tls::shake(&acceptor, stream, settings.header_timeout) => shaken,
+                        shaken = tls::shake(&acceptor, stream, settings.header_timeout, log) => shaken,
                         _ = stopping.wait_for(|stopping| *stopping) => None,
                     };
                     let Some(stream) = shaken else { return };

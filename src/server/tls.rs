@@ -1,5 +1,6 @@
 //! TLS on the listeners: the files that the settings name, and the handshake.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,12 +144,27 @@ fn check_permissions(file: &str) -> Result<(), String> {
 /// The first byte of a TLS handshake (RFC 8446, 5.1).
 const HANDSHAKE: u8 = 22;
 
-/// Shakes hands with a client; `None` if nothing comes of it in time. One that speaks plain HTTP is told so.
-pub(super) async fn shake(acceptor: &TlsAcceptor, stream: Watched, limit: Duration) -> Option<TlsStream<Watched>> {
+/// Shakes hands with a client; `None` if nothing comes of it in time. One that speaks plain HTTP is told so, and what goes wrong in the
+/// protocol (a certificate that is missing, a version that is too old) is told to `log`.
+pub(super) async fn shake(
+    acceptor: &TlsAcceptor,
+    stream: Watched,
+    limit: Duration,
+    log: impl Fn(String),
+) -> Option<TlsStream<Watched>> {
     let shaken = async {
         let mut first = [0];
         match stream.peek(&mut first).await {
-            Ok(1) if first == [HANDSHAKE] => acceptor.accept(stream).await.ok(),
+            Ok(1) if first == [HANDSHAKE] => match acceptor.accept(stream).await {
+                Ok(stream) => Some(stream),
+                Err(error) => {
+                    // Not of those who just leave.
+                    if error.kind() == ErrorKind::InvalidData {
+                        log(error.to_string());
+                    }
+                    None
+                }
+            },
             Ok(1) if first.iter().all(u8::is_ascii_uppercase) => {
                 super::front::tell(stream.into_stream(), http::plain_on_tls()).await;
                 None

@@ -142,8 +142,27 @@ pub fn many_entries(count: usize) -> Vec<u8> {
     gzip(&finished(&[good(), entries.concat()]))
 }
 
-/// An SQL file of zeros that unpacks to `megabytes`, a thousandth of that as sent. Made by the gzip program: this crate's own, built
-/// without optimisation, would take a minute.
+/// As [`many_entries`], for a number of which this crate's gzip would take minutes.
+pub fn very_many_entries(count: usize) -> Vec<u8> {
+    let mut entry = entry("postgresql/tables/t0000000.pssql", EntryType::Regular, "", b"");
+    let base: u32 = entry.iter().map(|byte| u32::from(*byte)).sum();
+    let of_sum: u32 = entry[148..156].iter().map(|byte| u32::from(*byte)).sum();
+    let of_zeros: u32 = 7 * u32::from(b'0');
+    let mut tar = good();
+    tar.reserve(count * entry.len());
+    for number in 0..count {
+        let digits = format!("{number:07}");
+        entry[19..26].copy_from_slice(digits.as_bytes());
+        // The check sum counts its own field as blanks.
+        let of_digits: u32 = digits.bytes().map(u32::from).sum();
+        let sum = base - of_sum + 8 * u32::from(b' ') - of_zeros + of_digits;
+        entry[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        tar.extend_from_slice(&entry);
+    }
+    by_gzip(&finished(&[tar]), 0)
+}
+
+/// An SQL file of zeros that unpacks to `megabytes`, a thousandth of that as sent.
 pub fn bomb(megabytes: u64) -> Vec<u8> {
     let size = megabytes << 20;
     let mut header = Header::new_gnu();
@@ -154,12 +173,19 @@ pub fn bomb(megabytes: u64) -> Vec<u8> {
     header.set_cksum();
     let mut head = good();
     head.extend_from_slice(header.as_bytes());
+    by_gzip(&head, size + 1024)
+}
 
+/// Bytes and zeros behind them, compressed by the gzip program: this crate's own, built without optimisation, would take a minute.
+fn by_gzip(head: &[u8], zeros: u64) -> Vec<u8> {
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("{{ cat; head -c {} /dev/zero; }} | gzip -c", size + 1024));
+    shell.arg("-c").arg(format!("{{ cat; head -c {zeros} /dev/zero; }} | gzip -c"));
     let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh, head and gzip");
-    std::io::Write::write_all(&mut shell.stdin.take().expect("piped"), &head).expect("the shell reads");
-    shell.wait_with_output().expect("gzip ends").stdout
+    let mut input = shell.stdin.take().expect("piped");
+    std::thread::scope(|scope| {
+        scope.spawn(move || std::io::Write::write_all(&mut input, head).expect("the shell reads"));
+        shell.wait_with_output().expect("gzip ends").stdout
+    })
 }
 
 /// Bytes without a pattern, always the same: no compression makes them smaller.

@@ -2,11 +2,9 @@
 
 use std::ops::Deref;
 use std::pin::pin;
-use std::sync::OnceLock;
 
 use axum::extract::Request;
 use bytes::BytesMut;
-use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
@@ -209,50 +207,49 @@ pub(super) async fn form(request: Request, settings: &Settings) -> Result<Form, 
     }
     let _upload = Upload::begin(settings)?;
     let room = Room::of_archive(settings);
+    let whole = gather(request.into_body(), max_archive + MAX_TEXT * MAX_FIELDS, &room);
+    let whole = match tokio::time::timeout(settings.body_timeout, whole).await {
+        Ok(Ok(whole)) => whole,
+        Ok(Err(failure)) if failure.code == ErrorCode::PayloadTooLarge => return Err(too_large(max_archive)),
+        Ok(Err(failure)) => return Err(failure),
+        Err(_) => return Err(invalid("the body did not arrive in time")),
+    };
     let limits = multer::SizeLimit::new()
-        .whole_stream((max_archive + MAX_TEXT * MAX_FIELDS) as u64)
         .for_field("schema", max_archive as u64)
         .for_field("file", max_archive as u64)
         .per_field(MAX_TEXT as u64);
     let constraints = multer::Constraints::new().size_limit(limits);
-    // Counted as it comes, for the parser keeps what it has not yet understood.
-    let refused = OnceLock::new();
-    let stream = BodyExt::into_data_stream(request.into_body()).map(|piece| {
-        let piece = piece.map_err(|_| BROKE_OFF)?;
-        room.grow(piece.len()).map_err(|failure| {
-            let _ = refused.set(failure);
-            BROKE_OFF
-        })?;
-        Ok::<Bytes, &str>(piece)
-    });
-    let multipart = multer::Multipart::with_constraints(stream, boundary, constraints);
-    let result = tokio::time::timeout(settings.body_timeout, fields(multipart)).await;
-    if let Some(failure) = refused.into_inner() {
-        return Err(failure);
-    }
-    match result {
-        Ok(Ok(form)) => Ok(Form { room: Some(room), ..form }),
-        Ok(Err(multer::Error::FieldSizeExceeded { limit, .. } | multer::Error::StreamSizeExceeded { limit })) => {
-            Err(too_large(limit as usize))
-        }
-        Ok(Err(error)) => Err(invalid(format!("the multipart form is malformed: {error}"))),
-        Err(_) => Err(invalid("the body did not arrive in time")),
+    // In one piece: with each piece that comes the parser looks for its boundary from the beginning, which takes for ever if there is none.
+    let stream = futures_util::stream::iter([Ok::<Bytes, std::convert::Infallible>(whole)]);
+    match fields(multer::Multipart::with_constraints(stream, boundary, constraints)).await {
+        Ok(form) => Ok(Form { room: Some(room), ..form }),
+        Err(multer::Error::FieldSizeExceeded { limit, .. }) => Err(too_large(limit as usize)),
+        Err(error) => Err(invalid(format!("the multipart form is malformed: {error}"))),
     }
 }
-
-/// For the parser of forms; what a client is told is said elsewhere.
-const BROKE_OFF: &str = "the body broke off";
 
 async fn fields(mut multipart: multer::Multipart<'_>) -> Result<Form, multer::Error> {
     let mut form = Form::default();
     while let Some(field) = multipart.next_field().await? {
         match field.name().map(str::to_owned) {
-            Some(name) if name == "schema" || name == "file" => form.archive = Some(field.bytes().await?),
+            Some(name) if name == "schema" || name == "file" => form.archive = Some(content(field).await?),
             Some(name) if form.texts.len() < MAX_FIELDS => form.texts.push((name, field.text().await?)),
             _ => {}
         }
     }
     Ok(form)
+}
+
+/// The bytes of a field; one piece stays where it is.
+async fn content(mut field: multer::Field<'_>) -> Result<Bytes, multer::Error> {
+    let Some(first) = field.chunk().await? else { return Ok(Bytes::new()) };
+    let Some(second) = field.chunk().await? else { return Ok(first) };
+    let mut whole = BytesMut::from(first);
+    whole.extend_from_slice(&second);
+    while let Some(more) = field.chunk().await? {
+        whole.extend_from_slice(&more);
+    }
+    Ok(whole.freeze())
 }
 
 /// The start of a text that a message repeats.

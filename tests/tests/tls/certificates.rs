@@ -31,10 +31,11 @@ impl Folder {
     /// The same for a client, signed by another certificate.
     pub fn make_client(&self, name: &str, authority: &str) {
         self.openssl(&format!(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} \
+             -addext extendedKeyUsage=clientAuth -keyout {name}.key -out {name}.csr"
         ));
         self.openssl(&format!(
-            "x509 -req -days 2 -CA {authority}.crt -CAkey {authority}.key -CAcreateserial -in {name}.csr -out {name}.crt"
+            "x509 -req -days 2 -CA {authority}.crt -CAkey {authority}.key -CAcreateserial -copy_extensions copy -in {name}.csr -out {name}.crt"
         ));
     }
 

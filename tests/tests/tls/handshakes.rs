@@ -111,6 +111,10 @@ fn clients_need_a_certificate_where_authorities_are_named() {
     for (text, code) in [ask("mallory"), curl(&cluster, "/health", &["-k"])] {
         assert!(code != 0 && !text.contains("healthy"), "{code} {text}");
     }
+    // A DBA can see why.
+    eventually("a message in the log", || {
+        wait::check(cluster.log().contains("no TLS connection with 127.0.0.1 came about"), cluster.log_tail())
+    });
 }
 
 #[test]
