@@ -49,12 +49,10 @@ impl Room {
     pub(super) fn grow(&self, bytes: usize) -> Result<(), Failure> {
         let before = self.length.load(Relaxed);
         let counted = (before + bytes).saturating_sub(FREE) - before.saturating_sub(FREE);
-        if counted > 0 {
-            if HELD.fetch_add(counted, Relaxed) + counted > self.most {
-                HELD.fetch_sub(counted, Relaxed);
-                return Err(full("the bodies of other requests take all memory that there is for them")
-                    .hint("Try again later, or raise stonescriptdb.max_body_memory."));
-            }
+        if counted > 0 && HELD.fetch_add(counted, Relaxed) + counted > self.most {
+            HELD.fetch_sub(counted, Relaxed);
+            return Err(full("the bodies of other requests take all memory that there is for them")
+                .hint("Try again later, or raise stonescriptdb.max_body_memory."));
         }
         self.length.store(before + bytes, Relaxed);
         Ok(())

@@ -14,8 +14,14 @@ use crate::victim::Victim;
 fn bundle() -> Files {
     Files::new()
         .file("types/mood.pssql", "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');\n")
-        .file("tables/people.pssql", "CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, mood mood DEFAULT 'ok');\n")
-        .file("functions/f.pssql", "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT count(*)::int FROM people $$;\n")
+        .file(
+            "tables/people.pssql",
+            "CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, mood mood DEFAULT 'ok');\n",
+        )
+        .file(
+            "functions/f.pssql",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $$ SELECT count(*)::int FROM people $$;\n",
+        )
         .file("views/happy.pssql", "CREATE VIEW happy AS SELECT * FROM people WHERE mood = 'happy';\n")
         .file("seeders/people.pssql", "INSERT INTO people (id, name) VALUES (1, 'Ada'), (2, 'Grace');\n")
 }

@@ -60,7 +60,8 @@ fn a_body_of_ten_gigabytes() {
     let seen = victim().attack("bodies of 10 GB", || {
         for (path, kind) in [("/call", json), ("/call/batch", json), ("/register", &form), ("/migrate", &form)] {
             for chunked in [false, true] {
-                let length = if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {SIZE}") };
+                let length =
+                    if chunked { "Transfer-Encoding: chunked".to_owned() } else { format!("Content-Length: {SIZE}") };
                 let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{kind}\r\n{length}\r\n\r\n");
                 let start = Instant::now();
                 let (answer, sent) = stream(&head, chunked, SIZE);
@@ -99,18 +100,22 @@ fn a_zip_bomb() {
 #[test]
 fn an_archive_of_a_million_files() {
     let archive = hostile::very_many_entries(number("SSDB_ARCHIVE_FILES", 200_000, 1_000_000));
-    let seen = victim().attack(&format!("an archive of very many files, {} kB, four at once", archive.len() >> 10), || {
-        std::thread::scope(|scope| {
-            for n in 0..4 {
-                let archive = &archive;
-                scope.spawn(move || {
-                    let start = Instant::now();
-                    victim().http().register(&format!("files{n}"), None, archive).error(400, "schema_extraction_failed");
-                    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
-                });
-            }
+    let seen =
+        victim().attack(&format!("an archive of very many files, {} kB, four at once", archive.len() >> 10), || {
+            std::thread::scope(|scope| {
+                for n in 0..4 {
+                    let archive = &archive;
+                    scope.spawn(move || {
+                        let start = Instant::now();
+                        victim()
+                            .http()
+                            .register(&format!("files{n}"), None, archive)
+                            .error(400, "schema_extraction_failed");
+                        assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+                    });
+                }
+            });
         });
-    });
     assert!(seen.worker_kb[1] < seen.worker_kb[0] + 100_000 + 4 * 4 * (archive.len() as u64 >> 10), "{seen:?}");
     assert!(seen.executor_kb < 400_000, "{seen:?}");
 }

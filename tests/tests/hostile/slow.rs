@@ -4,13 +4,14 @@ use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use acceptance::server::raise_open_files;
 use acceptance::Cluster;
+use acceptance::server::raise_open_files;
 
 use crate::number;
 use crate::victim::Victim;
 
-const HEAD: &[u8] = b"POST /call HTTP/1.1\r\nHost: victim\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const HEAD: &[u8] =
+    b"POST /call HTTP/1.1\r\nHost: victim\r\nX-Slow: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 struct Slow {
     stream: TcpStream,
@@ -29,7 +30,7 @@ impl Slow {
         let byte = HEAD.get(self.sent).copied().unwrap_or(b'a');
         self.sent += 1;
         match (&self.stream).write(&[byte]) {
-            Ok(_) => true,
+            Ok(written) => written == 1,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }

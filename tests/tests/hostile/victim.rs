@@ -33,13 +33,7 @@ pub struct Seen {
 impl Victim {
     pub fn new(builder: Builder) -> Victim {
         let cluster = builder.start();
-        let files = fixtures::tiny().and(
-            Files::new()
-                .file("functions/same.pssql", "CREATE FUNCTION same(v jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT v $$;\n")
-                .file("functions/add.pssql", "CREATE FUNCTION add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql STABLE AS $$ SELECT a + b $$;\n")
-                .file("functions/rows.pssql", "CREATE FUNCTION many(n int) RETURNS SETOF int LANGUAGE sql AS $$ SELECT generate_series(1, least(n, 50)) $$;\n"),
-        );
-        cluster.http().register("victim", None, &files.tar_gz()).ok();
+        cluster.http().register("victim", None, &files().tar_gz()).ok();
         let worker = pid(&cluster);
         Victim { cluster, worker, turn: Mutex::new(()), token: String::new() }
     }
@@ -107,7 +101,9 @@ impl Victim {
         self.http().get("/health").ok().field("status", "healthy");
         assert_eq!(pid(&self.cluster), self.worker, "the server worker was restarted");
         let log = self.cluster.log();
-        for trouble in ["PANIC", "panicked", "was terminated by signal", "terminating any other active server processes"] {
+        for trouble in
+            ["PANIC", "panicked", "was terminated by signal", "terminating any other active server processes"]
+        {
             assert!(!log.contains(trouble), "{trouble:?} in the log: {}", self.cluster.log_tail());
         }
     }
@@ -149,12 +145,32 @@ impl Victim {
     }
 
     fn executors(&self) -> Vec<String> {
-        let pids = server::processes_in(&self.cluster.data_dir()).into_iter().map(|pid| pid.as_raw_nonzero().to_string());
+        let pids =
+            server::processes_in(&self.cluster.data_dir()).into_iter().map(|pid| pid.as_raw_nonzero().to_string());
         pids.filter(|pid| {
             fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("stonescriptdb executor"))
         })
         .collect()
     }
+}
+
+/// The victim's bundle.
+pub fn files() -> Files {
+    fixtures::tiny().and(
+        Files::new()
+            .file(
+                "functions/same.pssql",
+                "CREATE FUNCTION same(v jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT v $$;\n",
+            )
+            .file(
+                "functions/add.pssql",
+                "CREATE FUNCTION add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql STABLE AS $$ SELECT a + b $$;\n",
+            )
+            .file(
+                "functions/many.pssql",
+                "CREATE FUNCTION many(n int) RETURNS SETOF int LANGUAGE sql AS $$ SELECT generate_series(1, least(n, 50)) $$;\n",
+            ),
+    )
 }
 
 fn pid(cluster: &Cluster) -> String {
