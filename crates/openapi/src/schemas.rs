@@ -67,8 +67,12 @@ impl<'a> Schemas<'a> {
         }
         match of.kind.as_str() {
             "e" => self.component(of, Way::Out, |_, of| json!({"type": "string", "enum": of.labels})),
-            // A domain over a base type reads the same way in both directions only if that does.
-            "d" => self.component(of, way, |schemas, of| schemas.domain(of, way)),
+            "d" => {
+                // Mostly it is the same in both directions, as most base types are.
+                let is_same = self.domain(of, Way::In) == self.domain(of, Way::Out);
+                let way = if is_same { Way::Out } else { way };
+                self.component(of, way, |schemas, of| schemas.domain(of, way))
+            }
             "c" => self.component(of, way, |schemas, of| {
                 let columns = of.columns.as_deref().unwrap_or_default();
                 schemas.object(columns, way, of.comment.as_deref(), false)
@@ -172,6 +176,7 @@ pub(crate) fn or_null(schema: Value) -> Value {
         return Value::Object(object);
     }
     match object.get_mut("type") {
+        Some(Value::String(kind)) if kind == "null" => {}
         Some(Value::String(kind)) => {
             let kind = std::mem::take(kind);
             object.insert("type".to_owned(), json!([kind, "null"]));
@@ -223,7 +228,7 @@ fn scalar(of: &Type, modifier: i32, way: Way) -> Value {
         // Without an offset these are no date-time and no time of RFC 3339.
         "timestamp" => json!({"type": "string", "description": "A time without a zone, as in 2026-01-02T03:04:05"}),
         "bytea" => json!({"type": "string", "description": "Bytes in hexadecimal digits after \\x"}),
-        "varchar" | "bpchar" if modifier > HEADER && way == Way::Out => {
+        "varchar" | "bpchar" if modifier > HEADER => {
             json!({"type": "string", "maxLength": modifier - HEADER})
         }
         "text" | "varchar" | "bpchar" | "name" | "char" => json!({"type": "string"}),

@@ -1,0 +1,58 @@
+//! `POST /call/{platform}/{function}`.
+
+use acceptance::{Platform, shared};
+use serde_json::json;
+
+use super::files;
+
+#[test]
+fn the_body_is_the_parameters() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "path", &files());
+    platform.register_tenant("acme", &files()).ok();
+    let http = cluster.http();
+    let path = |rest: &str| format!("/call/{}/{rest}", platform.name);
+    let answer = http.post_json(&path("add_item"), &json!({"p_name": "Pen", "p_price": 2})).ok();
+    assert_eq!(answer.row()["name"], "Pen");
+    assert!(answer.json["execution_time_ms"].is_u64(), "{answer}");
+    assert_eq!(http.post_json(&path("unnamed"), &json!([1, "x"])).value(), "1x");
+    // No body at all is no parameters.
+    assert_eq!(http.request("POST", &path("total"), &[], b"").value(), 2);
+    assert_eq!(http.post_text(&path("total"), "null").value(), 2);
+    assert_eq!(http.post_json(&path("total?tenant_id=acme"), &json!({})).value(), 0);
+    assert_eq!(http.post_json(&path("app.hidden"), &json!({"p_id": 7})).value(), 7);
+    assert_eq!(http.post_json(&path("%22Any%20Thing%22"), &json!([true])).value(), true);
+    let answer = http.post_json(&path("say?retry=true"), &json!({"a": 1})).ok();
+    assert_eq!(answer.json["retries"], 0, "{answer}");
+    let lines =
+        http.header("Accept", "application/x-ndjson").post_json(&path("listed"), &json!({"p_many": [1, 2]})).ok();
+    assert_eq!(lines.text.lines().count(), 2, "{lines}");
+}
+
+#[test]
+fn what_is_refused() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "refused", &files());
+    let http = cluster.http();
+    let path = |rest: &str| format!("/call/{}/{rest}", platform.name);
+    for body in ["nope", "{", "{} {}", "1", "\"x\"", "{\"a\": 1, \"a\": 2}"] {
+        http.post_text(&path("say"), body).error(400, "invalid_request");
+    }
+    http.post_json(&path("say?a=1"), &json!({})).error(400, "invalid_request").says("in the body");
+    http.post_json(&path("say?retry=perhaps"), &json!({"a": 1})).error(400, "invalid_request");
+    http.post_json(&path("say?tenant_id=a&uuid=b"), &json!({"a": 1})).error(400, "invalid_request");
+    let lines = http.header("Accept", "application/x-ndjson");
+    lines.post_json(&path("say?retry=true"), &json!({"a": 1})).error(400, "invalid_request");
+    http.request("POST", &path("say"), &[("Content-Type", "text/plain")], b"{}").error(415, "unsupported_media_type");
+    http.post_json(&path("none"), &json!({})).error(404, "function_not_found");
+    http.post_json("/call/nowhere/say", &json!({})).error(404, "platform_not_found");
+    http.request("PUT", &path("say"), &[], b"").error(405, "method_not_allowed");
+    http.post_json(&path("fail"), &json!({})).error(418, "query_failed");
+    let big = format!("[\"{}\"]", "x".repeat(3_000_000));
+    http.post_text(&path("unnamed"), &big).error(413, "payload_too_large");
+    // As for every other route that names it.
+    let issued = http.admin().post_json("/admin/platform-token", &json!({"platform": platform.name})).json;
+    let token = issued["token"].as_str().expect("a token");
+    http.post_json(&path("say"), &json!({"a": 1})).error(401, "unauthorized");
+    http.bearer(token).post_json(&path("say"), &json!({"a": 1})).ok();
+}
