@@ -56,7 +56,8 @@ pub(crate) fn path_item(
 /// Comments, and the signatures where there are several.
 fn texts(functions: &[&Function]) -> Map<String, Value> {
     let comments = functions.iter().filter_map(|function| match (&function.comment, functions.len()) {
-        (Some(comment), 1) => Some(comment.clone()),
+        // One line is the summary.
+        (Some(comment), 1) => comment.contains('\n').then(|| comment.clone()),
         (None, 1) => None,
         (comment, _) => {
             Some(format!("`{}`\n{}", function.signature, comment.as_deref().unwrap_or_default()).trim_end().to_owned())

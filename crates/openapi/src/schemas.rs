@@ -218,7 +218,8 @@ fn scalar(of: &Type, modifier: i32, way: Way) -> Value {
         "int2" => json!({"type": "integer", "minimum": i16::MIN, "maximum": i16::MAX}),
         "int4" => json!({"type": "integer", "format": "int32"}),
         "int8" => exact("integer", Some("int64")),
-        "oid" | "xid" | "cid" => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
+        // A text for PostgreSQL's to_json.
+        "oid" if way == Way::In => json!({"type": ["integer", "string"]}),
         "float4" => exact("number", Some("float")),
         "float8" => exact("number", Some("double")),
         "numeric" => exact("number", None),

@@ -22,7 +22,7 @@ ajv.addFormat("int64", { type: "number", validate: Number.isInteger });
 ajv.addFormat("float", true);
 ajv.addFormat("double", true);
 ajv.addSchema(document, "document");
-const pointer = (parts) => parts.map((part) => part.replaceAll("~", "~0").replaceAll("/", "~1")).join("/");
+const pointer = (parts) => parts.map((part) => encodeURIComponent(part.replaceAll("~", "~0").replaceAll("/", "~1"))).join("/");
 const fits = (parts, value, what) => {
   const validate = ajv.compile({ $ref: `document#/${pointer(parts)}` });
   if (!validate(value)) {
