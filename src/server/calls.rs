@@ -160,16 +160,15 @@ pub(super) struct Lines {
     ready: Option<Answer>,
     lease: Lease,
     database: Arc<str>,
-    tally: Tally,
-    /// Bytes given so far.
-    given: usize,
-    /// For the log.
     told: Box<Told>,
 }
 
-/// Whom and what [`Lines`] are of.
+/// What is counted of [`Lines`], and what the log is told if they fail.
 struct Told {
     app: Arc<App>,
+    tally: Tally,
+    /// Bytes given so far.
+    given: usize,
     whom: SentNames,
     function: String,
     id: String,
@@ -180,6 +179,8 @@ impl Told {
     fn new(app: &Arc<App>, call: &Call<'_>) -> Box<Told> {
         Box::new(Told {
             app: app.clone(),
+            tally: begun(app, &call.whom, call.params.len()),
+            given: 0,
             whom: call.whom.into(),
             function: call.function.to_owned(),
             id: call.how.id.to_owned(),
@@ -187,8 +188,8 @@ impl Told {
         })
     }
 
-    fn failed(&self, tally: &mut Tally, failure: &Failure) {
-        let took = tally.failed(failure);
+    fn failed(&mut self, failure: &Failure) {
+        let took = self.tally.failed(failure);
         let failed = Failed {
             platform: &self.whom.platform,
             tenant: self.whom.tenant.as_deref().unwrap_or_default(),
@@ -214,17 +215,16 @@ pub(super) enum Part {
 /// # Errors
 /// As [`call`] and [`read`].
 pub(super) async fn lines(app: &Arc<App>, call: Call<'_>, access: Access) -> Result<Lines, Failure> {
-    let mut tally = begun(app, &call.whom, call.params.len());
-    let told = Told::new(app, &call);
+    let mut told = Told::new(app, &call);
     let begun = async {
         let (target, frame) = framed(app, &call, access, Form::Lines)?;
         let database = target.database.clone();
         Ok((begin(app, &call.whom, target, &frame).await?, database))
     };
     match begun.await {
-        Ok(((answer, lease), database)) => Ok(Lines { ready: Some(answer), lease, database, tally, given: 0, told }),
+        Ok(((answer, lease), database)) => Ok(Lines { ready: Some(answer), lease, database, told }),
         Err(failure) => {
-            told.failed(&mut tally, &failure);
+            told.failed(&failure);
             Err(failure)
         }
     }
@@ -233,24 +233,24 @@ pub(super) async fn lines(app: &Arc<App>, call: Call<'_>, access: Access) -> Res
 impl Lines {
     /// The next part; the one after it is asked for when this one is wanted.
     pub(super) async fn next(self) -> Part {
-        let Lines { ready, lease, database, mut tally, mut given, told } = self;
+        let Lines { ready, lease, database, mut told } = self;
         let ((kind, mut text), lease) = match ready {
             Some(answer) => (answer, lease),
             None => match broker::next(lease).await {
                 Ok(next) => next,
                 Err(failure) => {
                     let failure = failure.database(&*database);
-                    told.failed(&mut tally, &failure);
+                    told.failed(&failure);
                     return Part::Failed(failure);
                 }
             },
         };
         text.advance(size_of::<RowsHeader>().min(text.len()));
-        given += text.len();
+        told.given += text.len();
         match kind {
-            FrameKind::Lines => Part::More(text.freeze(), Lines { ready: None, lease, database, tally, given, told }),
+            FrameKind::Lines => Part::More(text.freeze(), Lines { ready: None, lease, database, told }),
             _ => {
-                tally.ok(tally.started.elapsed(), given);
+                told.tally.ok(told.tally.started.elapsed(), told.given);
                 Part::Last(text.freeze())
             }
         }

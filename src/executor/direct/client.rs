@@ -109,7 +109,7 @@ impl Client {
         match plain::head(&self.buffer, self.terms.peer, settings) {
             Head::Plain(head) => {
                 let bytes = self.buffer.get(..head.length)?.to_vec();
-                self.known = Some(Known { bytes, head });
+                self.known = Some(Known { bytes, head: *head });
                 Some(true)
             }
             Head::Partial => Some(false),
@@ -126,7 +126,11 @@ impl Client {
     /// The call that the whole request is, if it is of the tenant that this connection was handed over for, by who was let in.
     pub(super) fn call(&self, settings: &Settings) -> Option<(&PlainHead, CallBody<'_>)> {
         let head = &self.known.as_ref()?.head;
-        let body = CallBody::read(self.buffer.get(head.length..head.length + head.body)?, settings).ok()?;
+        let body = self.buffer.get(head.length..head.length + head.body)?;
+        let body = match &head.named {
+            None => CallBody::read(body, settings).ok()?,
+            Some(named) => CallBody::of(named, body, settings).ok()?,
+        };
         let is_same =
             Whom::from(&self.terms.whom) == body.whom().ok()? && head.authorization == self.terms.authorization;
         let is_good = self.terms.epoch == seats::epoch()

@@ -18,10 +18,12 @@ use stonescriptdb_protocol::{Access, Failure, RowsHeader};
 use super::answer::Failed;
 use super::body::{self, invalid};
 use super::v1::missing;
-use super::{Reply, Sender, accept, access, answer, lines};
+use super::{Reply, Sender, accept, access, answer, lines, plain};
 use crate::error;
+use crate::postgres::seats;
 use crate::server::App;
 use crate::server::calls::{self, BatchCall, Call, How, Whom};
+use crate::server::direct::Habit;
 use crate::server::tokens::Scope;
 use crate::settings::Settings;
 
@@ -180,7 +182,38 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// What the query of `POST /call/{platform}/{function}` may say; the parameters are in the body.
+/// What the path and the query of `POST /call/{platform}/{function}` say.
+pub(crate) struct Named {
+    pub(super) platform: String,
+    pub(super) function: String,
+    pub(super) tenant: Option<String>,
+    pub(super) schema: Option<String>,
+    pub(super) retry: bool,
+}
+
+impl Named {
+    /// Reads a path with its query; `None` for another one, and for one that is not plain: names in which nothing is escaped.
+    pub(super) fn of(path: &str) -> Option<Named> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let (platform, function) = path.strip_prefix("/call/")?.split_once('/')?;
+        let is_plain = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'~'))
+        };
+        if !is_plain(platform) || !is_plain(function) {
+            return None;
+        }
+        Named::new(platform.to_owned(), function.to_owned(), query).ok()
+    }
+
+    fn new(platform: String, function: String, query: &str) -> Result<Named, Failure> {
+        let aside = Aside::read(query)?;
+        let retry = aside.retry()?;
+        Ok(Named { platform, function, tenant: aside.tenant, schema: aside.schema, retry })
+    }
+}
+
+/// What the query may say; the parameters are in the body.
 #[derive(Default)]
 struct Aside {
     tenant: Option<String>,
@@ -219,10 +252,17 @@ impl Aside {
     }
 }
 
+/// Whether a request is one for [`write`], as far as can be seen: it then says itself whether it is one more call of its connection.
+pub(super) fn is_write<B>(request: &hyper::Request<B>) -> bool {
+    let path = request.uri().path();
+    request.method() == hyper::Method::POST && path.strip_prefix("/call/").is_some_and(|rest| rest.contains('/'))
+}
+
 /// `POST /call/{platform}/{function}`: the body is the parameters.
 pub(super) async fn write(
     State(app): State<Arc<App>>,
     Extension(sender): Extension<Sender>,
+    Extension(habit): Extension<Habit>,
     path: Result<Path<(String, String)>, PathRejection>,
     request: Request,
 ) -> Reply {
@@ -230,22 +270,17 @@ pub(super) async fn write(
     let settings = app.settings();
     body::require_json(request.headers())?;
     let (head, body) = request.into_parts();
-    let aside = Aside::read(head.uri.query().unwrap_or_default())?;
-    let whom = Whom { platform: &platform, schema: aside.schema.as_deref(), tenant: aside.tenant.as_deref() };
+    // As in `v1::call`.
+    let epoch = seats::epoch();
+    let named = Named::new(platform, function, head.uri.query().unwrap_or_default())?;
+    let whom = Whom { platform: &named.platform, schema: named.schema.as_deref(), tenant: named.tenant.as_deref() };
     access::require_to_call(&app, &sender, &whom)?;
     let body = body::read(body, &settings).await?;
-    body::check_depth(&body, &settings)?;
-    let params: Option<&RawValue> = if body.iter().all(u8::is_ascii_whitespace) {
-        None
-    } else {
-        let params = serde_json::from_slice(&body);
-        Some(params.map_err(|error| invalid(format!("the body is not the JSON of parameters: {error}")))?)
-    };
     let call = Call {
         whom,
-        how: how(&settings, &sender, head.method.as_str(), &head.headers, aside.retry()?)?,
-        function: &function,
-        params: calls::text_of(params),
+        how: how(&settings, &sender, head.method.as_str(), &head.headers, named.retry)?,
+        function: &named.function,
+        params: calls::text_of(params(&body, &settings)?),
     };
     if accept::wants_lines(&head.headers) {
         if call.how.retry {
@@ -253,7 +288,26 @@ pub(super) async fn write(
         }
         return Ok(lines::answer(calls::lines(&app, call, Access::Write).await?, &sender.id));
     }
-    Ok(answer::text(StatusCode::OK, calls::call(&app, call).await?.freeze()))
+    let whom = call.whom;
+    let body = calls::call(&app, call).await?;
+    // One that is not plain an executor would give back at once.
+    if settings.direct_connections && head.uri.path_and_query().is_some_and(|path| Named::of(path.as_str()).is_some()) {
+        plain::offer(&app, &habit, whom, &head.headers, epoch);
+    }
+    Ok(answer::text(StatusCode::OK, body.freeze()))
+}
+
+/// A body that is the parameters; nothing is none.
+///
+/// # Errors
+/// `invalid_request` for what is no JSON, or nested too deeply.
+pub(super) fn params<'b>(body: &'b [u8], settings: &Settings) -> Result<Option<&'b RawValue>, Failure> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    body::check_depth(body, settings)?;
+    let params = serde_json::from_slice(body);
+    params.map(Some).map_err(|error| invalid(format!("the body is not the JSON of parameters: {error}")))
 }
 
 /// An error; of a function that writes, with the method that may.

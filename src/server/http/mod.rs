@@ -146,8 +146,11 @@ pub(super) async fn respond(
         // Nearly all requests are calls: they go past the router and its boxed futures.
         Ok((sender, page)) if uri.path() == v1::CALL => (page, v1::call(&app, &sender, &habit, request).await),
         Ok((sender, page)) => {
-            habit.interrupted();
+            if !calling::is_write(&request) {
+                habit.interrupted();
+            }
             let mut request = request.map(Body::new);
+            request.extensions_mut().insert(habit);
             request.extensions_mut().insert(sender);
             match router.oneshot(request).await {
                 Ok(response) => (page, Ok(response)),

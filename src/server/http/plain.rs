@@ -13,6 +13,7 @@ use hyper::{StatusCode, Uri};
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
+use super::calling::Named;
 use super::{accept, address, body, browsers, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
@@ -39,12 +40,14 @@ pub(crate) struct PlainHead {
     pub(crate) authorization: Option<Vec<u8>>,
     /// The headers for `request.headers`, a line each.
     pub(crate) lines: Vec<u8>,
+    /// What is called, if the path says so: the body is the parameters then.
+    pub(crate) named: Option<Named>,
 }
 
 /// What the first bytes of a request are.
 pub(crate) enum Head {
     /// A plain one.
-    Plain(PlainHead),
+    Plain(Box<PlainHead>),
     /// The beginning of a head.
     Partial,
     /// Something else.
@@ -63,10 +66,15 @@ pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
     if length > settings.max_header_size || request.headers.len() > settings.max_headers {
         return Head::Other;
     }
-    if (request.method, request.path, request.version) != (Some("POST"), Some(v1::CALL), Some(1)) {
+    let (Some("POST"), Some(path), Some(1)) = (request.method, request.path, request.version) else {
+        return Head::Other;
+    };
+    let named = Named::of(path);
+    if path != v1::CALL && named.is_none() {
         return Head::Other;
     }
-    plain(request.headers, peer, settings, length).map_or(Head::Other, Head::Plain)
+    plain(request.headers, peer, settings, length)
+        .map_or(Head::Other, |head| Head::Plain(Box::new(PlainHead { named, ..head })))
 }
 
 /// `None` for what has to be looked at by the server worker, an error among it.
@@ -107,6 +115,7 @@ fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: u
         asked_ms: calling::asked_ms(settings, &headers).ok()?,
         authorization,
         lines,
+        named: None,
     })
 }
 

@@ -17,9 +17,10 @@ use stonescriptdb_protocol::{
 
 use super::answer::Failed;
 use super::body::{self, Form, invalid};
+use super::calling::Named;
 use super::verify::Verify;
 use super::{Reply, Sender, accept, access, answer, calling, lines, plain};
-use crate::postgres::seats;
+use crate::postgres::{counters, seats};
 use crate::server::App;
 use crate::server::api::{self, Stage};
 use crate::server::calls::{self, Call, Whom};
@@ -50,6 +51,21 @@ impl<'a> CallBody<'a> {
     pub(crate) fn read(body: &'a [u8], settings: &Settings) -> Result<CallBody<'a>, Failure> {
         body::check_depth(body, settings)?;
         serde_json::from_slice(body).map_err(|error| invalid(format!("the body is not the JSON of a call: {error}")))
+    }
+
+    /// The body of `POST /call/{platform}/{function}`, with what its path says.
+    ///
+    /// # Errors
+    /// `invalid_request` for what is not JSON.
+    pub(crate) fn of(named: &'a Named, body: &'a [u8], settings: &Settings) -> Result<CallBody<'a>, Failure> {
+        Ok(CallBody {
+            platform: Some(named.platform.as_str().into()),
+            schema_name: named.schema.as_deref().map(Cow::from),
+            tenant_id: named.tenant.as_deref().map(Cow::from),
+            function: Some(named.function.as_str().into()),
+            params: calling::params(body, settings)?,
+            retry: Some(named.retry),
+        })
     }
 
     /// # Errors
@@ -181,6 +197,7 @@ pub(super) async fn answer_deployment(begun: deploy::Begun, wait: bool, sender: 
         Stage::Done => StatusCode::OK,
     };
     if let (Stage::Partial, Some(body)) = (stage, body.as_object_mut()) {
+        counters::error(ErrorCode::DeploymentPartial as usize);
         body.insert("request_id".to_owned(), sender.id.as_str().into());
     }
     Ok(answer::json(status, &body))

@@ -56,3 +56,35 @@ fn what_is_refused() {
     http.post_json(&path("say"), &json!({"a": 1})).error(401, "unauthorized");
     http.bearer(token).post_json(&path("say"), &json!({"a": 1})).ok();
 }
+
+#[test]
+fn executors_serve_its_connections_too() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "along", &files());
+    platform.register_tenant("acme", &files()).ok();
+    let http = cluster.http();
+    let mut wire = http.wire();
+    let mut call = |rest: &str, body: &str| {
+        let path = format!("/call/{}/{rest}", platform.name);
+        wire.send(&http.request_bytes("POST", &path, &[("Content-Type", "application/json")], body.as_bytes()))
+            .expect("sent");
+        wire.read_answer("POST").expect("an answer")
+    };
+    // Whoever answers gives the request its id, which begins with the process's own.
+    let worker = |answer: &acceptance::Answer| answer.header("x-request-id").map(|id| id[..16].to_owned());
+    let server = worker(&http.get("/live"));
+    acceptance::eventually("an executor serves the connection", || {
+        (0..40).for_each(|_| drop(call("say", "{\"a\": 1}").ok()));
+        acceptance::wait::check(worker(&call("say", "{\"a\": 1}")) != server, "the server worker does")
+    });
+    assert_eq!(call("unnamed", "[1, \"x\"]").value(), "1x");
+    assert_eq!(call("say?retry=true", "{\"a\": 2}").json["retries"], 0);
+    call("fail", "").error(418, "query_failed");
+    call("none", "{}").error(404, "function_not_found");
+    // What it does not answer itself.
+    call("%22Any%20Thing%22", "[1]").ok();
+    call("say", "{").error(400, "invalid_request");
+    call("say?a=1", "{}").error(400, "invalid_request");
+    assert_eq!(call("total?tenant_id=acme", "").value(), 0);
+    assert_eq!(call("say", "{\"a\": 3}").value(), "number 3");
+}

@@ -24,6 +24,9 @@ fn files() -> Files {
         )
 }
 
+/// Headers, and what is known of the trace.
+type Case<'a> = (&'a [(&'a str, &'a str)], (&'a str, &'a str));
+
 fn known(row: &Value) -> (&str, &str) {
     (row["parent"].as_str().expect("a text"), row["state"].as_str().expect("a text"))
 }
@@ -33,7 +36,7 @@ fn a_function_knows_the_trace_if_it_is_one() {
     let cluster = shared();
     let platform = Platform::register(&cluster, "traced", &files());
     let mut line = Line::direct(&cluster, &platform);
-    let cases: [(&[(&str, &str)], (&str, &str)); 7] = [
+    let cases: [Case; 7] = [
         (&[], ("", "")),
         (&[("traceparent", PARENT)], (PARENT, "")),
         (
