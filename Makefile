@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop env test install bench fmt lint clean
+.PHONY: help run stop env test install deb testdeb bench fmt lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -24,6 +24,12 @@ test: ## everything that CI runs
 
 install: ## put the release build into the directories of PostgreSQL
 	@scripts/install
+
+deb: ## Debian packages of the extension and the command line, into target/deb/
+	@scripts/deb
+
+testdeb: ## install, use and remove these packages in a fresh Debian (as root)
+	@scripts/test-deb
 
 bench: ## measure calls against pgbench, memory, many tenants, deployments, and fleets (needs 20 GB)
 	@scripts/bench && echo && bench/deploy/run && echo && bench/fleet/run

@@ -122,11 +122,24 @@ impl<'g> Client<'g> {
         if (200..300).contains(&status) && !body.is_null() { Ok(body) } else { Err(Failure::answered(status, body)) }
     }
 
+    /// The text of an answer that is no error.
+    pub(crate) fn text(&self, response: Response<Body>) -> Result<String, Failure> {
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(Failure::answered(status, self.read(response)?));
+        }
+        let bytes = self.bytes(response)?;
+        String::from_utf8(bytes).map_err(|_| Failure::answered(status, Value::Null))
+    }
+
+    fn bytes(&self, response: Response<Body>) -> Result<Vec<u8>, Failure> {
+        let bytes = response.into_body().into_with_config().limit(LONGEST_ANSWER).read_to_vec();
+        bytes.map_err(|error| self.unreachable(&error))
+    }
+
     /// The JSON of an answer; null if it is none.
     fn read(&self, response: Response<Body>) -> Result<Value, Failure> {
-        let text = response.into_body().into_with_config().limit(LONGEST_ANSWER).read_to_vec();
-        let text = text.map_err(|error| self.unreachable(&error))?;
-        Ok(serde_json::from_slice(&text).unwrap_or_default())
+        Ok(serde_json::from_slice(&self.bytes(response)?).unwrap_or_default())
     }
 
     pub(crate) fn unreachable(&self, error: &ureq::Error) -> Failure {

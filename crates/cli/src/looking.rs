@@ -1,7 +1,11 @@
 //! `call`, `tenants`, `drift`, `logs`.
 
+use std::fmt;
 use std::io::BufRead;
 
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::args::{Call, Drift, Global, Logs, OfPlatform};
@@ -29,8 +33,9 @@ pub(crate) fn call(client: &Client<'_>, global: &Global, call: &Call) -> Result<
     if call.lines && response.status().as_u16() == 200 {
         return lines(std::io::BufReader::new(response.into_body().into_reader()));
     }
-    let body = client.json(response)?;
-    answer(global, &body, || rows(body.get("rows").unwrap_or(&Value::Null)));
+    // As it was sent: numbers with all their digits, columns in their order.
+    let text = client.text(response)?;
+    out(&if global.json { format!("{text}\n") } else { rows(&text)? });
     Ok(Exit::Done)
 }
 
@@ -96,15 +101,48 @@ fn lines(mut reader: impl BufRead) -> Result<Exit, Failure> {
     }
 }
 
-/// Rows as a table, by the columns of the first.
-fn rows(rows: &Value) -> String {
-    let list = rows.as_array().map(Vec::as_slice).unwrap_or_default();
-    let Some(first) = list.first().and_then(Value::as_object) else {
-        return format!("({} rows)\n", list.len());
-    };
-    let names: Vec<&str> = first.keys().map(String::as_str).collect();
-    let table = show::table(&names, &show::rows_of(rows, &names));
-    format!("{table}({} {})\n", list.len(), if list.len() == 1 { "row" } else { "rows" })
+/// An answer, of which nothing is read but the rows.
+#[derive(Deserialize)]
+struct Answer {
+    rows: Vec<Row>,
+}
+
+/// A row: its columns in their order, values as they were sent.
+struct Row(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Row {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Row, D::Error> {
+        struct Columns;
+        impl<'de> Visitor<'de> for Columns {
+            type Value = Row;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a row")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
+                let mut columns = Vec::new();
+                while let Some(column) = map.next_entry()? {
+                    columns.push(column);
+                }
+                Ok(Row(columns))
+            }
+        }
+        deserializer.deserialize_map(Columns)
+    }
+}
+
+/// Rows as a table.
+fn rows(text: &str) -> Result<String, Failure> {
+    let answer: Answer = serde_json::from_str(text).map_err(|error| {
+        Failure::new(Exit::Failed, "internal_error", format!("the answer is not one of a call: {error}"))
+    })?;
+    let count = answer.rows.len();
+    let Some(first) = answer.rows.first() else { return Ok("(0 rows)\n".to_owned()) };
+    let names: Vec<&str> = first.0.iter().map(|(name, _)| name.as_str()).collect();
+    let line = |row: &Row| row.0.iter().map(|(_, value)| show::raw_cell(value.get())).collect();
+    let table = show::table(&names, &answer.rows.iter().map(line).collect::<Vec<_>>());
+    Ok(format!("{table}({count} {})\n", if count == 1 { "row" } else { "rows" }))
 }
 
 pub(crate) fn tenants(client: &Client<'_>, global: &Global, of: &OfPlatform) -> Result<Exit, Failure> {
@@ -232,6 +270,16 @@ fn one_deployment(body: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_keep_their_digits_and_order() {
+        let text = r#"{"rows":[{"b":12.50,"a":null,"c":{"z":1, "y":"2"}},{"b":100000000000000000000.10,"a":"x\ny","c":[]}],"row_count":2}"#;
+        assert_eq!(
+            rows(text).unwrap(),
+            "b                         a    c\n12.50                          {\"z\":1, \"y\":\"2\"}\n\
+             100000000000000000000.10  x y  []\n(2 rows)\n"
+        );
+    }
 
     #[test]
     fn arguments() {

@@ -44,6 +44,14 @@ pub(crate) fn cell(value: Option<&Value>) -> String {
     }
 }
 
+/// As [`cell`], of a value as it was sent: a number keeps its digits.
+pub(crate) fn raw_cell(text: &str) -> String {
+    match serde_json::from_str(text) {
+        Ok(value @ (Value::String(_) | Value::Null)) => cell(Some(&value)),
+        _ => text.replace(['\n', '\r', '\t'], " "),
+    }
+}
+
 /// Of objects, some members each, as rows.
 pub(crate) fn rows_of(list: &Value, members: &[&str]) -> Vec<Vec<String>> {
     let one = |row: &Value| members.iter().map(|member| cell(row.get(*member))).collect();
