@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod browsers;
 mod calling;
+mod console;
 mod deployments;
 mod io;
 mod lines;
@@ -87,6 +88,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(sight::metrics))
         .route("/admin/databases", get(admin::databases))
         .route("/admin/create-tenant", post(admin::create_tenant))
+        .route("/console", get(console::page))
+        .route("/console/{version}/{file}", get(console::module))
         .route("/admin/tenants", get(overview::tenants))
         .route("/admin/deployments", get(overview::deployments))
         .route("/admin/changelog", get(overview::changelog))
