@@ -1,1 +1,3 @@
+-- The control database, whatever POSTGRES_DB says.
+\connect postgres
 CREATE EXTENSION stonescriptdb;

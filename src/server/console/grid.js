@@ -15,7 +15,8 @@ export function grid({ label, columns, open }) {
   columns.forEach((column, at) => { if (column.width) widths.children[at].style.width = column.width; });
   const table = h("table", { "aria-label": label }, widths, head, body);
   const box = h("div", { class: "grid", tabindex: 0, role: "region", "aria-label": label }, table);
-  let rows = [], first = 0, last = 0, selected = null, frame = 0, drawn = new Map();
+  let rows = [], first = 0, last = 0, selected = null, frame = 0;
+  const drawn = new Map();
 
   function line(row, at) {
     const cells = columns.map((column, place) => {
@@ -40,20 +41,32 @@ export function grid({ label, columns, open }) {
     const from = Math.max(0, Math.floor(box.scrollTop / ROW) - MORE);
     const to = Math.min(rows.length, Math.ceil((box.scrollTop + height) / ROW) + MORE);
     if (!anew && from === first && to === last) return;
-    // A row with the focus that stays in sight keeps it.
-    const at = document.activeElement?.closest?.("tr")?.getAttribute("aria-rowindex");
     const within = body.contains(document.activeElement);
     first = from;
     last = to;
     above.firstChild.style.height = `${from * ROW}px`;
     below.firstChild.style.height = `${(rows.length - to) * ROW}px`;
-    // Rows that stay in sight are not made again.
-    const made = new Map();
-    for (let at = from; at < to; at += 1) made.set(at, (anew ? undefined : drawn.get(at)) ?? line(rows[at], at));
-    drawn = made;
-    body.replaceChildren(above, ...made.values(), below);
-    if (within && at) {
-      (body.querySelector(`tr[aria-rowindex="${at}"] button`) ?? box).focus({ preventScroll: true });
+    const at = Number(document.activeElement?.closest?.("tr")?.getAttribute("aria-rowindex")) - 2;
+    // Rows that stay in sight stay as they are.
+    for (const [place, row] of drawn) {
+      if (anew || place < from || place >= to) {
+        row.remove();
+        drawn.delete(place);
+      }
+    }
+    let next = below;
+    for (let place = to - 1; place >= from; place -= 1) {
+      let row = drawn.get(place);
+      if (!row) {
+        row = line(rows[place], place);
+        drawn.set(place, row);
+        next.before(row);
+      }
+      next = row;
+    }
+    // Of a row that has the focus, the one that has come in its place gets it, or else the table.
+    if (within && !body.contains(document.activeElement)) {
+      (drawn.get(at)?.querySelector("button") ?? box).focus({ preventScroll: true });
     }
   }
 

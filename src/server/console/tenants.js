@@ -21,14 +21,14 @@ function bundle(row) {
 
 const COLUMNS = [
   { title: "Tenant", cell: (row) => row.tenant_id },
-  { title: "Platform", class: "less", cell: (row) => (row.schema_name ? `${row.platform} / ${row.schema_name}` : row.platform) },
+  { title: "Platform", width: "9rem", class: "less", cell: (row) => (row.schema_name ? `${row.platform} / ${row.schema_name}` : row.platform) },
   { title: "Database", class: "less", cell: (row) => row.database },
-  { title: "State", cell: state },
+  { title: "State", width: "7.5rem", cell: state },
   { title: "Size", width: "6.5rem", class: "number", cell: (row) => bytes(row.size_bytes) },
-  { title: "Bundle", class: "less", cell: bundle },
-  { title: "Drift", cell: drift },
-  { title: "Connections", width: "7rem", class: "number less", cell: (row) => String(row.connections ?? "") },
-  { title: "Deployed", class: "less", cell: (row) => time(row.deployed_at) },
+  { title: "Bundle", width: "11.5rem", class: "less", cell: bundle },
+  { title: "Drift", width: "8rem", cell: drift },
+  { title: "Connections", width: "7.5rem", class: "number less", cell: (row) => String(row.connections ?? "") },
+  { title: "Deployed", width: "12rem", class: "less", cell: (row) => time(row.deployed_at) },
 ];
 
 export async function tenants(view, signal) {
@@ -43,7 +43,13 @@ export async function tenants(view, signal) {
     const words = wanted.value.toLowerCase().split(/\s+/).filter(Boolean);
     const found = rows.filter((row) => (!platform.value || row.platform === platform.value) && words.every((word) => row.text.includes(word)));
     list.show(found);
-    count.textContent = `${found.length} of ${rows.length} databases`;
+    const size = found.reduce((sum, row) => sum + (row.size_bytes ?? 0), 0);
+    const of = (what, is) => {
+      const number = found.filter(is).length;
+      return number ? `, ${number} ${what}` : "";
+    };
+    count.textContent = `${found.length} of ${rows.length} databases, ${bytes(size)}`
+      + of("not ready", (row) => row.state !== "ready") + of("with an older bundle", (row) => !row.is_current) + of("with drift", (row) => row.drift);
   }
 
   async function load() {

@@ -21,21 +21,32 @@ fn is_busy() -> bool {
     is_busy
 }
 
-/// Rows of the registry for databases that are not there: what is measured is the list.
+/// Rows of the registry, and of the catalog, for databases without a file: what is measured is the list.
 fn register_many(cluster: &Cluster) {
     let rows = "
+        SET allow_system_table_mods = on;
+        INSERT INTO pg_catalog.pg_database
+        SELECT (jsonb_populate_record(d, jsonb_build_object('oid', 1000000 + i, 'datname', 'fleet' || (i % 5 + 1) || '_customer' || i,
+                                      'datistemplate', false, 'datallowconn', false))).*
+        FROM pg_catalog.pg_database d, generate_series(1, 2000) i WHERE d.datname = 'template0';
         INSERT INTO stonescriptdb.platform (name, key, owner_role, call_role)
         SELECT 'fleet' || p, 'fleet' || p, 'fleet_owner' || p, 'fleet_call' || p FROM generate_series(1, 5) p;
-        INSERT INTO stonescriptdb.database (name, platform, tenant_id, tenant_key, datid, state, size_bytes, measured_at, drift, deployed_at)
-        SELECT 'fleet' || (i % 5 + 1) || '_customer' || i, 'fleet' || (i % 5 + 1), 'customer' || i, 'customer' || i, 1000000000 + i, 'ready',
-               8000000 + i * 1000, now(), CASE WHEN i % 100 = 0 THEN 2 ELSE 0 END, now()
-        FROM generate_series(1, 2000) i";
+        INSERT INTO stonescriptdb.stored_schema (platform, name, key, bundle_sha256)
+        SELECT p.name, '', '', encode(sha256(p.name::bytea), 'hex') FROM stonescriptdb.platform p;
+        INSERT INTO stonescriptdb.database (name, platform, tenant_id, tenant_key, datid, state, suspended, size_bytes, measured_at, drift,
+                                            bundle_sha256, deployed_at)
+        SELECT d.datname, p.name, 'customer' || i, 'customer' || i, d.oid, 'ready', CASE WHEN i % 203 = 0 THEN 'not paid' END,
+               8000000 + i * 1000, now(), CASE WHEN i % 100 = 0 THEN 2 ELSE 0 END,
+               encode(sha256((p.name || CASE WHEN i % 70 = 0 THEN 'older' ELSE '' END)::bytea), 'hex'), now()
+        FROM generate_series(1, 2000) i JOIN pg_catalog.pg_database d ON d.oid = 1000000 + i
+             JOIN stonescriptdb.platform p ON p.name = 'fleet' || (i % 5 + 1)";
     cluster.control().batch_execute(rows).expect("rows of the registry");
 }
 
 #[test]
 fn two_thousand_tenants() {
-    let cluster = Cluster::start();
+    // It would look for the files.
+    let cluster = Cluster::builder().setting("autovacuum", "off").start();
     register_many(&cluster);
     let browser = Browser::start(DESK);
     open(&browser, &cluster, "tenants");
@@ -67,10 +78,10 @@ fn two_thousand_tenants() {
     let drawn = number(&browser.eval("document.querySelectorAll('.grid tbody tr').length"));
     assert!(drawn < 100.0, "{drawn} rows are drawn");
     assert_eq!(browser.eval("document.querySelector('table').getAttribute('aria-rowcount')"), "2001");
-    // From top to bottom, four screens a frame. Counted is what the frame has to do: drawing the rows, and their layout.
+    // As a hand scrolls: a third of a screen a frame. Counted is what the frame has to do: drawing the rows, and their layout.
     let worst = browser.run(
         "const box = document.querySelector('.grid'); const times = []; const frame = (f) => requestAnimationFrame(f); \
-         for (let top = box.clientHeight; top < box.scrollHeight - box.clientHeight; top += 4 * box.clientHeight) { \
+         for (let top = 200; top < 12000; top += 200) { \
              await new Promise((done) => { \
                  let begun; frame(() => { begun = performance.now(); }); \
                  box.scrollTop = top; box.dispatchEvent(new Event('scroll')); \
@@ -79,7 +90,7 @@ fn two_thousand_tenants() {
          } \
          times.sort((a, b) => a - b); return times[Math.floor(times.length * 0.9)];",
     );
-    println!("scrolling a screen, nine of ten: {:.1} ms", number(&worst));
+    println!("a frame of scrolling, nine of ten: {:.1} ms", number(&worst));
     assert!(number(&worst) < 16.0 || is_busy(), "a frame took {worst} ms");
     browser.run("document.querySelector('.grid').scrollTop = 1e9");
     browser.until("document.querySelector('.grid').innerText.includes('customer999')");
@@ -95,7 +106,8 @@ fn two_thousand_tenants() {
     );
     println!("the slowest letter of a search: {:.1} ms", number(&search));
     assert!(number(&search) < 100.0 || is_busy(), "a letter of a search took {search} ms");
-    assert_eq!(texts(&browser, "#count"), ["20 of 2000 databases"]);
+    let count = texts(&browser, "#count").join("");
+    assert!(count.starts_with("20 of 2000 databases") && count.ends_with("20 with drift"), "{count}");
     browser.run("const field = document.querySelector('input[type=search]'); field.value = ''; field.dispatchEvent(new Event('input'))");
     accessible(&browser, "two thousand tenants");
     browser.picture("tenants");

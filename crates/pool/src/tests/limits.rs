@@ -40,6 +40,21 @@ fn a_queue_leaves_room_for_those_of_others() {
 }
 
 #[test]
+fn queues_are_shown_as_long_as_somebody_waits() {
+    let mut world = World::new(limits(1, 1));
+    world.get(&calls("a"), 0);
+    assert_eq!(world.machine.queues(world.now).count(), 0);
+    assert!(world.ask(&calls("a"), 1).is_ok());
+    world.pass(5 * MS);
+    assert!(world.ask(&calls("a"), 2).is_ok());
+    let shown: Vec<_> = world.machine.queues(world.now).map(|queue| (queue.waiting, queue.longest)).collect();
+    assert_eq!(shown, [(2, 5 * MS)]);
+    world.back(0);
+    world.back(1);
+    assert_eq!(world.machine.queues(world.now).count(), 0);
+}
+
+#[test]
 fn who_gives_up_leaves_his_place() {
     let mut world = World::new(Limits { queue: 2, ..limits(1, 1) });
     world.get(&calls("a"), 0);
