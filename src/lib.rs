@@ -23,7 +23,8 @@ pgrx::extension_sql_file!("../sql/install.sql", name = "install");
 pgrx::extension_sql_file!("../sql/functions.sql", name = "functions", requires = ["install"]);
 pgrx::extension_sql_file!("../sql/fleets.sql", name = "fleets", requires = ["functions"]);
 pgrx::extension_sql_file!("../sql/tenants.sql", name = "tenants", requires = ["fleets"]);
-pgrx::extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/moved.sql", name = "moved", requires = ["tenants"]);
+pgrx::extension_sql_file!("../sql/stats.sql", name = "stats", requires = ["moved"]);
 pgrx::extension_sql_file!("../sql/views.sql", name = "views", requires = ["stats"]);
 
 /// Called by PostgreSQL when it loads the library.

@@ -49,6 +49,12 @@ pub(super) unsafe fn is_ddl(statement: *mut pg_sys::Node) -> bool {
                     | pg_sys::ObjectType::OBJECT_ROLE
                     | pg_sys::ObjectType::OBJECT_TABLESPACE
             ),
+            Some(T_CommentStmt) => !matches!(
+                (*statement.cast::<pg_sys::CommentStmt>()).objtype,
+                pg_sys::ObjectType::OBJECT_DATABASE
+                    | pg_sys::ObjectType::OBJECT_ROLE
+                    | pg_sys::ObjectType::OBJECT_TABLESPACE
+            ),
             Some(_) => GetCommandLogLevel(statement) == pg_sys::LogStmtLevel::LOGSTMT_DDL,
         }
     }

@@ -25,6 +25,11 @@ pub(crate) const EXECUTOR_TYPE: &str = "stonescriptdb executor";
 
 /// Registers the static server worker; only while `shared_preload_libraries` are loaded.
 pub(crate) fn register_server_worker() {
+    // SAFETY: a variable that is set before libraries are loaded.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        // pg_upgrade's own servers: nobody may connect to their databases but pg_upgrade.
+        return;
+    }
     let mut worker = describe("stonescriptdb server", SERVER_TYPE, "stonescriptdb_server_main", RESTART_SECONDS);
     // SAFETY: the struct is copied by the postmaster.
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }

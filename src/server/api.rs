@@ -24,13 +24,16 @@ pub(super) fn health(app: &App) -> Value {
         "uptime_seconds": app.started.elapsed().as_secs(),
     });
     if let (false, Some(body)) = (installed, body.as_object_mut()) {
-        body.insert(
-            "message".to_owned(),
-            json!(format!(
-                "CREATE EXTENSION stonescriptdb has not been run in the database \"{}\"",
-                app.settings().database
-            )),
-        );
+        let message = match app.registry().require_current() {
+            Err(failure) => format!("{}. {}", failure.message, failure.hint.unwrap_or_default()),
+            Ok(()) => {
+                format!(
+                    "CREATE EXTENSION stonescriptdb has not been run in the database \"{}\"",
+                    app.settings().database
+                )
+            }
+        };
+        body.insert("message".to_owned(), json!(message));
     }
     body
 }

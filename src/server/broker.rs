@@ -107,6 +107,9 @@ pub(super) async fn request<A: DeserializeOwned>(
     target: &Arc<Target>,
     request: &ExecutorRequest,
 ) -> Result<A, Failure> {
+    if matches!(request, ExecutorRequest::Control(_)) {
+        app.registry().require_current()?;
+    }
     let frame = encode(FrameKind::Request, request)
         .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
     let (_, payload) = run(app, target, &frame).await?;

@@ -15,6 +15,8 @@ use super::tokens::{Hash, Index, Token};
 pub(crate) struct Registry {
     /// The extension is created in the control database.
     pub(super) installed: bool,
+    /// Its version there, if that is not this library's: nothing of it is used then.
+    pub(super) outdated: Option<String>,
     /// By sanitised name: two platforms that sanitise alike cannot both be registered.
     pub(super) platforms: HashMap<String, Platform>,
     /// The OIDs of all databases.
@@ -101,15 +103,33 @@ impl Registry {
         self.renamed || !self.lost.is_empty()
     }
 
+    /// That the extension's SQL objects are those of this library.
+    ///
+    /// # Errors
+    /// `connection_failed`, with what is to be done.
+    pub(super) fn require_current(&self) -> Result<(), Failure> {
+        let Some(version) = &self.outdated else { return Ok(()) };
+        let ours = env!("CARGO_PKG_VERSION");
+        let failure = Failure::new(
+            ErrorCode::ConnectionFailed,
+            format!(
+                "the extension stonescriptdb is at version {version} in the control database, its library is {ours}"
+            ),
+        );
+        Err(Failure { sqlstate: Some("55000".to_owned()), ..failure }
+            .hint("Run ALTER EXTENSION stonescriptdb UPDATE in the control database."))
+    }
+
     /// The platform of that name, as it was written or sanitised.
     ///
     /// # Errors
-    /// `platform_not_found`, `invalid_request` for a name of nothing.
+    /// `platform_not_found`, `invalid_request` for a name of nothing, `connection_failed` for an extension of another version.
     pub(crate) fn platform(&self, name: &str) -> Result<&Platform, Failure> {
         // The common case: a name that is its own key.
         if let Some(platform) = self.platforms.get(name) {
             return Ok(platform);
         }
+        self.require_current()?;
         let named = Named::new("platform", name).map_err(bad_name)?;
         self.platforms.get(&named.key).filter(|platform| platform.name == name).ok_or_else(|| {
             let failure = Failure::new(ErrorCode::PlatformNotFound, format!("there is no platform \"{name}\""));

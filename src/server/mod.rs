@@ -233,6 +233,12 @@ fn refresh_registry(app: &App) {
     app.registry_readable.store(found.is_ok(), Relaxed);
     match found {
         Ok(found) => {
+            if found.outdated.is_some()
+                && found.outdated != app.registry().outdated
+                && let Err(failure) = found.require_current()
+            {
+                pgrx::log!("stonescriptdb: {}. {}", failure.message, failure.hint.unwrap_or_default());
+            }
             let is_behind = found.is_behind();
             let is_new = found != *app.registry();
             replace(&app.registry, found);

@@ -109,9 +109,17 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
         if there != Some(true) {
             return Ok(Registry::default());
         }
+        let version = Spi::get_one::<String>(
+            "SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'stonescriptdb')",
+        )
+        .map_err(spi)?;
+        if let Some(version) = version.filter(|version| version != env!("CARGO_PKG_VERSION")) {
+            return Ok(Registry { outdated: Some(version), ..Registry::default() });
+        }
         let everything: Everything = json(PLATFORMS, None)?;
         let mut registry = Registry {
             installed: true,
+            outdated: None,
             platforms: HashMap::new(),
             oids: HashSet::new(),
             lost: everything.lost,

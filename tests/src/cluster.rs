@@ -243,6 +243,15 @@ impl Cluster {
         started.unwrap_or_else(|e| panic!("{e}"));
     }
 
+    /// Starts the stopped server again without waiting for its service, which will not be healthy.
+    ///
+    /// # Panics
+    /// When it lets nobody in.
+    #[track_caller]
+    pub fn start_without_wait(&self) {
+        self.try_launch().unwrap_or_else(|e| panic!("{e}"));
+    }
+
     fn end(&self, signal: Signal, limit: Duration) -> Option<ExitStatus> {
         let mut process = self.process();
         let child = process.as_mut()?;

@@ -13,7 +13,7 @@ mod tenants;
 mod touched;
 
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use stonescriptdb_protocol::{
     ControlRequest, Counts, DatabaseOutcome, DeployMode, Deployment, ErrorCode, ExecutorRequest, Failure, Finish,
@@ -36,6 +36,9 @@ pub(super) use life::{issue_token, list, look, note_tokens_used, revoke_token, r
 use template::Bundles;
 pub(super) use tenants::{cancel, create_tenant, drop_tenant, status, upload};
 pub(super) use touched::flush as flush_touched;
+
+/// How often it is looked whether the extension has been brought to this library's version.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A deployment that is to be taken up again.
 pub(super) struct Again {
@@ -185,6 +188,7 @@ async fn carry_out(
     tell: tokio::sync::oneshot::Sender<usize>,
 ) -> Result<Done, Failure> {
     let started = Instant::now();
+    app.registry().require_current()?;
     let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
     let is_again = matches!(begin, Begin::Again(_));
     // What somebody changed by hand until now is known before the registry is believed.
@@ -343,6 +347,10 @@ fn control_target(app: &App) -> Arc<Target> {
 
 /// After a start: what an interrupted deployment left half built is dropped.
 pub(super) async fn reconcile(app: &Arc<App>) {
+    // Of another version nothing is touched before it is brought to this one.
+    while app.registry().outdated.is_some() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     let request = ExecutorRequest::Control(ControlRequest::Reconcile);
     match broker::request::<Vec<String>>(app, &control_target(app), &request).await {
         Ok(dropped) => dropped.iter().for_each(|name| {
