@@ -103,12 +103,13 @@ impl Minute {
     }
 }
 
-/// The path without its query, which may have values of a call.
+/// The path without its query, which may have values of a call. Names and origins are others' texts: nothing in them makes a new line.
 fn line(address: IpAddr, method: &Method, uri: &Uri, failure: &Failure) -> String {
     let path: String = uri.path().chars().take(LONGEST_PATH).flat_map(char::escape_default).collect();
     let of = failure.platform.as_ref().map(|platform| format!(" for the platform \"{platform}\"")).unwrap_or_default();
     let (status, name) = (error::status(failure), error::outside(failure.code).name);
-    format!("refused {method} {path} from {address}{of}: {status} {name}: {}", failure.message.escape_default())
+    let line = format!("refused {method} {path} from {address}{of}: {status} {name}: {}", failure.message);
+    line.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
 }
 
 /// Says at the end of each minute, and when settings are read again, how many refusals were not written; until the worker ends.

@@ -1,6 +1,6 @@
 //! Web pages: none is let in but those of allowed origins, and no client that is none is kept out.
 
-use acceptance::{Answer, Cluster, Files, Platform, fixtures};
+use acceptance::{Answer, Cluster, Files, Platform, fixtures, shared};
 use serde_json::json;
 
 use crate::line::Line;
@@ -28,7 +28,7 @@ const CHROME: &str =
 
 #[test]
 fn web_pages_are_not_let_in() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "page", &bundle());
     let call = json!({"platform": platform.name, "function": "f"}).to_string();
     let read = format!("/call/{}/g", platform.name);
@@ -81,7 +81,7 @@ fn web_pages_are_not_let_in() {
 
 #[test]
 fn clients_that_are_no_pages_are_let_in_by_any_name() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "plain", &fixtures::tiny());
     let call = json!({"platform": platform.name, "function": "f"}).to_string();
     let hosts = [
@@ -211,7 +211,7 @@ fn with_a_list_of_hosts_others_are_refused_to_all() {
 /// An executor that serves a connection by itself leaves pages to the server worker.
 #[test]
 fn a_connection_that_an_executor_serves_is_no_way_in_for_pages() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "lent", &fixtures::tiny());
     let mut line = Line::settled(&cluster.http(), &platform.name);
     let request =

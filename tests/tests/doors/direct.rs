@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use acceptance::wait::check;
-use acceptance::{Cluster, Platform, eventually, eventually_within, fixtures, sql};
+use acceptance::{Cluster, Platform, eventually, eventually_within, fixtures, shared, sql};
 use serde_json::json;
 
 use crate::line::Line;
@@ -17,7 +17,7 @@ fn issue(cluster: &Cluster, body: &serde_json::Value) -> (String, String) {
 
 #[test]
 fn a_token_that_is_rotated_at_once_is_good_for_nothing_more() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "turn", &fixtures::tiny());
     let name = platform.name.as_str();
     let (token, id) = issue(&cluster, &json!({"platform": name}));
@@ -31,7 +31,7 @@ fn a_token_that_is_rotated_at_once_is_good_for_nothing_more() {
 
 #[test]
 fn a_token_that_loses_its_scope_is_good_for_no_more_calls() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "less", &fixtures::tiny());
     let name = platform.name.as_str();
     let (token, id) = issue(&cluster, &json!({"platform": name}));
@@ -51,7 +51,7 @@ fn a_token_that_loses_its_scope_is_good_for_no_more_calls() {
 
 #[test]
 fn a_token_that_expires_meanwhile_is_good_for_nothing_more() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "over", &fixtures::tiny());
     let name = platform.name.as_str();
     // On a slow machine it may end before an executor has the connection: then one that lives longer.

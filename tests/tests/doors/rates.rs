@@ -1,7 +1,7 @@
 //! Requests a second of a platform.
 
 use acceptance::wait::check;
-use acceptance::{Answer, Cluster, Http, Platform, eventually, fixtures, refused, sql};
+use acceptance::{Answer, Cluster, Http, Platform, eventually, fixtures, refused, shared, sql};
 use serde_json::json;
 
 use crate::line::Line;
@@ -104,7 +104,7 @@ fn a_platform_has_its_burst_and_no_more() {
 
 #[test]
 fn who_is_not_let_in_takes_nothing_of_the_rate() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "guarded", &fixtures::tiny());
     let body = json!({"platform": platform.name});
     let token = cluster.http().admin().post_json("/admin/platform-token", &body).ok().str("token").to_owned();
@@ -129,7 +129,7 @@ fn who_is_not_let_in_takes_nothing_of_the_rate() {
 /// Executors that serve connections by themselves take from the same bucket.
 #[test]
 fn connections_that_executors_serve_have_the_rate_too() {
-    let cluster = Cluster::start();
+    let cluster = shared();
     let platform = Platform::register(&cluster, "direct", &fixtures::tiny());
     let name = platform.name.as_str();
     // High enough for a connection to be passed on, with an end that can be reached.

@@ -55,6 +55,13 @@ fn every_refusal_is_written_once_with_address_route_platform_and_reason() {
     expect(&cluster, &["POST /call from 192.0.2.3", &of, "403 insufficient_scope"]);
     from(&cluster, "192.0.2.4").get("/admin/platforms?token=ssdb_in_the_query").error(401, "unauthorized");
     expect(&cluster, &["GET /admin/platforms from 192.0.2.4: 401 unauthorized"]);
+    // Names are others' texts: none of them begins a line.
+    let odd = format!("{}\nx LOG:  forged", acceptance::unique("odd"));
+    let known = cluster.http().post_json("/platform/register", &json!({"platform": odd})).expect(201);
+    let body = json!({"platform": known.str("platform")});
+    cluster.http().admin().post_json("/admin/platform-token", &body).ok();
+    from(&cluster, "192.0.2.6").call(&odd, None, "f", json!([])).error(401, "unauthorized");
+    expect(&cluster, &["POST /call from 192.0.2.6", "?x LOG:  forged"]);
     // A platform that is not there is not named, and what is behind the door is none of this.
     from(&cluster, "192.0.2.5").call("nobody_at_all", None, "f", json!([])).error(404, "platform_not_found");
     cluster.http().admin().call(name, None, "no_such_function", json!([])).client_error();
@@ -63,7 +70,7 @@ fn every_refusal_is_written_once_with_address_route_platform_and_reason() {
     cluster.reload();
     expect(&cluster, &["refused 6 more requests", "6 from 192.0.2.1 (unauthorized)"]);
     let log = cluster.log();
-    assert_eq!(lines(&cluster).len(), 6, "{:#?}", lines(&cluster));
+    assert_eq!(lines(&cluster).len(), 7, "{:#?}", lines(&cluster));
     for secret in ["ssdb_never", "ssdb_in_the", deploys.as_str(), foreign.as_str(), "nobody_at_all", "no_such_function"]
     {
         assert!(!log.contains(secret), "{secret} is in the log:\n{log}");
