@@ -20,7 +20,7 @@ fn victim() -> &'static Victim {
 }
 
 /// What is refused takes no longer than this, on a machine that does much else.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Streams a body that has no end; the answer's status, and how much was sent before it came.
 fn stream(head: &str, chunked: bool, total: u64) -> (String, u64) {
@@ -80,7 +80,7 @@ fn a_body_of_ten_gigabytes() {
 
 #[test]
 fn a_zip_bomb() {
-    let bomb = hostile::bomb(number("SSDB_BOMB_MB", 1_000, 8_000) as u64);
+    let bomb = hostile::bomb(number("SSDB_BOMB_MB", 1_000, 2_000) as u64);
     let seen = victim().attack(&format!("a bomb of {} kB, eight at once", bomb.len() >> 10), || {
         std::thread::scope(|scope| {
             for n in 0..8 {

@@ -90,7 +90,7 @@ impl Victim {
         eprintln!("{what}: {took:.1?}, {seen:?}");
         self.check();
         assert!(seen.calls > 0, "{what}: no ordinary call was answered");
-        assert!(seen.slowest < Duration::from_secs(10), "{what}: an ordinary call took {:?}", seen.slowest);
+        assert!(seen.slowest < Duration::from_secs(30), "{what}: an ordinary call took {:?}", seen.slowest);
         seen
     }
 
