@@ -103,7 +103,7 @@ fn only_what_reads_is_called() {
     assert_eq!(get(&platform, "items").rows().len(), 1);
     let head = cluster.http().request("HEAD", &format!("/call/{}/items", platform.name), &[], b"").ok();
     assert_eq!(head.text, "");
-    let wrong = cluster.http().post_json(&format!("/call/{}/items", platform.name), &json!({}));
+    let wrong = cluster.http().request("PUT", &format!("/call/{}/items", platform.name), &[], b"");
     wrong.error(405, "method_not_allowed");
 }
 
