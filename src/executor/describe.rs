@@ -43,7 +43,7 @@ SELECT pg_catalog.json_build_object(
         ORDER BY f.called, f.oid), '[]') FROM functions f),
     'types', (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(
         'oid', t.oid::pg_catalog.int8, 'schema', n.nspname, 'name', t.typname, 'written', pg_catalog.format_type(t.oid, NULL), 'kind', t.typtype,
-        'element', CASE WHEN t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem::pg_catalog.int8 END,
+        'element', CASE WHEN t.typtype = 'b' AND t.typcategory = 'A' AND t.typelem <> 0 THEN t.typelem::pg_catalog.int8 END,
         'base', CASE WHEN t.typtype = 'd' THEN t.typbasetype::pg_catalog.int8 END,
         'modifier', CASE WHEN t.typtype = 'd' THEN t.typtypmod END, 'is_not_null', t.typnotnull,
         'checks', (SELECT pg_catalog.json_agg(pg_catalog.pg_get_constraintdef(c.oid) ORDER BY c.conname)

@@ -30,6 +30,7 @@ fn it_has_what_bundles_deployed_and_can_be_called() {
         "fail",
         "find_items",
         "go",
+        "labelled",
         "listed",
         "nothing",
         "outs",
@@ -50,6 +51,10 @@ fn it_has_what_bundles_deployed_and_can_be_called() {
     assert_eq!(at("/components/schemas/colour/enum"), json!(["red", "green"]));
     assert_eq!(at("/components/schemas/colour/description"), "What it looks like");
     assert_eq!(at("/components/schemas/code/maxLength"), 8);
+    assert_eq!(
+        at("/components/schemas/labels"),
+        json!({"type": "array", "items": {"type": ["string", "null"]}, "description": "CHECK ((cardinality(VALUE) < 3))"})
+    );
     let operation = at(&format!("/paths/~1call~1{}~1add_item/post", platform.name));
     assert_eq!((&operation["summary"], &operation["operationId"]), (&json!("Adds an item."), &json!("add_item")));
     assert!(at(&format!("/paths/~1call~1{}~1find_items", platform.name))["get"].is_object());

@@ -41,6 +41,7 @@ fn files() -> Files {
         ("go", "CREATE PROCEDURE go(a int, INOUT b int DEFAULT 1) LANGUAGE plpgsql AS $$ BEGIN b := a + b; END $$;"),
         ("quiet", "CREATE PROCEDURE quiet() LANGUAGE plpgsql AS $$ BEGIN NULL; END $$;"),
         ("coded", "CREATE FUNCTION coded(p_code code) RETURNS code LANGUAGE sql AS 'SELECT p_code';"),
+        ("labelled", "CREATE FUNCTION labelled(p_labels labels) RETURNS labels LANGUAGE sql AS 'SELECT p_labels';"),
         ("any", "CREATE FUNCTION \"Any Thing\"(a anyelement) RETURNS anyelement LANGUAGE sql AS 'SELECT a';"),
         (
             "sorts",
@@ -67,6 +68,7 @@ fn files() -> Files {
         .file("types/colour.pssql", "CREATE TYPE colour AS ENUM ('red', 'green');\nCOMMENT ON TYPE colour IS 'What it looks like';\n")
         .file("types/code.pssql", "CREATE DOMAIN code AS varchar(8) NOT NULL CHECK (VALUE ~ '^[a-z]+$');\n")
         .file("types/part.pssql", "CREATE TYPE inner_part AS (label text, size int4range);\nCREATE TYPE part AS (label text, inner inner_part[]);\n".replace("inner inner_part", "\"inner\" inner_part"))
+        .file("types/labels.pssql", "CREATE DOMAIN labels AS text[] CHECK (cardinality(VALUE) < 3);\n")
         .file(
             "tables/item.pssql",
             "CREATE TABLE item (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name varchar(40) NOT NULL, price numeric(12,2) NOT NULL,\n\

@@ -65,7 +65,7 @@ fn calls_that_the_server_worker_answers_are_counted() {
     let of = [("platform", platform.name.as_str())];
     assert_eq!(page.sum("stonescriptdb_call_duration_seconds_count", &of), 13.0);
     let quick = page.sum("stonescriptdb_call_duration_seconds_bucket", &[of[0], ("le", "0.05")]);
-    assert!((8.0..13.0).contains(&quick), "{quick} calls of 13 took less than the one of 50 ms");
+    assert!(quick <= 11.0, "{quick} calls of 13 took less than the two that took 50 ms and more");
     assert!(page.sum("stonescriptdb_call_duration_seconds_sum", &of) > 0.15, "naps of 50 and 100 ms are in it");
     assert!(page.sum("stonescriptdb_call_result_bytes_total", &of) > 500_000.0, "100,000 lines are in it");
     assert!(page.sum("stonescriptdb_call_parameter_bytes_total", &of) > 20.0);
@@ -266,7 +266,7 @@ fn views_say_what_the_page_says() {
     let count = |name: &str| row.get::<_, i64>(name);
     assert_eq!((count("calls"), count("ok"), count("failed"), count("error")), (22, 21, 1, 0), "{row:?}");
     let ms = |name: &str| row.get::<_, f64>(name);
-    assert!(ms("p50_ms") < ms("p99_ms") && ms("p99_ms") >= 500.0 && ms("mean_ms") > 10.0, "{row:?}");
+    assert!(ms("p50_ms") <= ms("p99_ms") && ms("p99_ms") >= 500.0 && ms("mean_ms") > 10.0, "{row:?}");
     let latency = "SELECT max(calls)::text || ' ' || (array_agg(calls ORDER BY le_ms))[19] || ' ' || max(le_ms) FROM stonescriptdb.stats_latency WHERE platform = $1";
     let row = control.query_one(latency, &[&platform.name]).expect("a row");
     assert_eq!(row.get::<_, String>(0), "22 22 Infinity");
