@@ -58,7 +58,8 @@ export async function deploy(view, signal, given) {
       if (kinds.includes("everything")) more.force = "true";
       else if (kinds.length) more.allow = kinds.join(",");
       // What was shown, and nothing else, if it is one plan.
-      if (body.plan_fingerprint) more.plan = body.plan_fingerprint;
+      const groups = body.plans ?? [body];
+      if (groups.length === 1 && groups[0].plan_fingerprint) more.plan = groups[0].plan_fingerprint;
       try {
         const begun = await form("/migrate", { ...fields, ...more }, file.files[0]);
         const card = h("div", { class: "card", id: "going" });

@@ -21,13 +21,13 @@ function bundle(row) {
 
 const COLUMNS = [
   { title: "Tenant", cell: (row) => row.tenant_id },
-  { title: "Platform", width: "9rem", class: "less", cell: (row) => (row.schema_name ? `${row.platform} / ${row.schema_name}` : row.platform) },
+  { title: "Platform", width: "7rem", class: "less", cell: (row) => (row.schema_name ? `${row.platform} / ${row.schema_name}` : row.platform) },
   { title: "Database", class: "less", cell: (row) => row.database },
-  { title: "State", width: "7.5rem", cell: state },
+  { title: "State", width: "6.5rem", cell: state },
   { title: "Size", width: "6.5rem", class: "number", cell: (row) => bytes(row.size_bytes) },
-  { title: "Bundle", width: "11.5rem", class: "less", cell: bundle },
+  { title: "Bundle", width: "11.2rem", class: "less", cell: bundle },
   { title: "Drift", width: "8rem", cell: drift },
-  { title: "Connections", width: "7.5rem", class: "number less", cell: (row) => String(row.connections ?? "") },
+  { title: "Connections", width: "7.5rem", class: "number less rare", cell: (row) => String(row.connections ?? "") },
   { title: "Deployed", width: "12rem", class: "less", cell: (row) => time(row.deployed_at) },
 ];
 

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use super::Reply;
 use super::no_route;
 
-macro_rules! file {
+macro_rules! module {
     ($name:literal) => {
         ($name, include_str!(concat!("../console/", $name)))
     };
@@ -30,17 +30,17 @@ const PAGE: &str = include_str!("../console/index.html");
 const STYLE: &str = include_str!("../console/style.css");
 /// The first is the one that the page runs; it needs the others.
 const MODULES: [(&str, &str); 11] = [
-    file!("main.js"),
-    file!("api.js"),
-    file!("call.js"),
-    file!("deploy.js"),
-    file!("deployments.js"),
-    file!("dom.js"),
-    file!("executors.js"),
-    file!("grid.js"),
-    file!("history.js"),
-    file!("plan.js"),
-    file!("tenants.js"),
+    module!("main.js"),
+    module!("api.js"),
+    module!("call.js"),
+    module!("deploy.js"),
+    module!("deployments.js"),
+    module!("dom.js"),
+    module!("executors.js"),
+    module!("grid.js"),
+    module!("history.js"),
+    module!("plan.js"),
+    module!("tenants.js"),
 ];
 
 /// What is sent.
