@@ -83,6 +83,19 @@ pub(crate) fn one<T: FromDatum + IntoDatum>(
     })
 }
 
+/// The value in the one column of the first row of a query that changes nothing; its plan is not kept. `Spi::get_one` would take a
+/// transaction id for it, which costs a record in the log each time and cannot be had on a standby.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(crate) fn look<T: FromDatum + IntoDatum>(sql: &str, arguments: &[DatumWithOid]) -> Result<Option<T>, PgError> {
+    Spi::connect(|client| {
+        let mut rows = client.select(sql, Some(1), arguments)?;
+        rows.next().map_or(Ok(None), |row| row.get::<T>(1))
+    })
+    .map_err(spi)
+}
+
 /// The statement, taken out of the kept ones: an ERROR on the way drops it, and the next time it is prepared anew.
 fn taken(
     place: &'static Place,

@@ -49,6 +49,8 @@ struct Table {
     connections: AtomicU64,
     /// Counts what changed of who may call what. Who was let in under another number must be looked at again.
     epoch: AtomicU64,
+    /// The server worker has begun to attach to the control database, and has not got there.
+    attaching: AtomicU64,
     seats: [Seat; SEATS as usize],
     /// The server worker knows whose they are.
     buckets: [AtomicU64; BUCKETS as usize],
@@ -135,6 +137,11 @@ pub(crate) fn next_epoch() {
     if let Some(table) = table() {
         table.epoch.fetch_add(1, AcqRel);
     }
+}
+
+/// Notes that the server worker attaches to its database now, or that it has; gives what was noted before.
+pub(crate) fn note_attaching(attaching: bool) -> bool {
+    table().is_some_and(|table| table.attaching.swap(attaching.into(), AcqRel) != 0)
 }
 
 /// A connection at a seat, as both sides know it.

@@ -207,6 +207,6 @@ pub(crate) fn login_role() -> String {
 
 /// The role that is logged in, and its address if it came over TCP; inside a transaction.
 pub(crate) fn who() -> (String, Option<String>) {
-    let address = pgrx::Spi::get_one::<String>("SELECT pg_catalog.host(pg_catalog.inet_client_addr())").ok().flatten();
+    let address = crate::kept::look("SELECT pg_catalog.host(pg_catalog.inet_client_addr())", &[]).ok().flatten();
     (login_role(), address)
 }

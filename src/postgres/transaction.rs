@@ -52,6 +52,17 @@ pub(crate) fn transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>)
     }
 }
 
+/// Runs `f`, whose queries see what is committed by now, inside a transaction. An ERROR leaves the snapshot to the end of the transaction.
+pub(crate) fn with_new_snapshot<T>(f: impl FnOnce() -> T) -> T {
+    // SAFETY: inside a transaction; pushed and popped in pairs, or dropped by its abort.
+    unsafe {
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let value = f();
+        pg_sys::PopActiveSnapshot();
+        value
+    }
+}
+
 /// As [`transaction`], and nothing can be written in it. PostgreSQL lets nobody change that once the snapshot is taken.
 pub(crate) fn read_only_transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     transaction(|| {

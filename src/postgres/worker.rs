@@ -93,7 +93,8 @@ pub(crate) fn start_executor(name: &str, argument: u64, extra: &str) -> Option<W
 fn describe(name: &str, kind: &str, function: &str, restart: i32) -> pg_sys::BackgroundWorker {
     let mut worker = pg_sys::BackgroundWorker {
         bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
-        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+        // On a hot standby too, where calls that read are served.
+        bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_ConsistentState,
         bgw_restart_time: restart,
         ..pg_sys::BackgroundWorker::default()
     };
@@ -127,6 +128,30 @@ pub(crate) fn connect(database: &str, role: Option<&str>) {
     let role = role.as_ref().map_or(std::ptr::null(), |role| role.as_ptr());
     // SAFETY: called once, at the start of a worker, with strings that end in a zero.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(database.as_ptr(), role, version::CONNECT_FLAGS) }
+}
+
+/// Attaches this worker to no database: it sees what is the whole server's.
+pub(crate) fn connect_to_none() {
+    // SAFETY: called once, at the start of a worker; no name is no database.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), version::CONNECT_FLAGS) }
+}
+
+/// Whether there is a database of that name.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(crate) fn database_exists(name: &str) -> Result<bool, super::PgError> {
+    let Ok(name) = CString::new(name) else { return Ok(false) };
+    super::transaction(|| {
+        // SAFETY: inside a transaction; the name ends in a zero, and one that is not there is no error.
+        Ok(unsafe { pg_sys::get_database_oid(name.as_ptr(), true) } != pg_sys::InvalidOid)
+    })
+}
+
+/// Whether this server is a standby (or restores an archive): nothing can be written.
+pub(crate) fn in_recovery() -> bool {
+    // SAFETY: reads a flag of shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
 }
 
 /// Signals of an executor: those of an ordinary backend. TERM ends it, INT cancels its statement, HUP is noted. USR2 is ours: it cancels

@@ -35,6 +35,15 @@ pub(super) fn health(app: &App) -> Value {
         };
         body.insert("message".to_owned(), json!(message));
     }
+    if let (true, Some(body)) = (app.in_recovery.load(std::sync::atomic::Ordering::Relaxed), body.as_object_mut()) {
+        body.insert("standby".to_owned(), json!(true));
+    }
+    if let (true, true, Some(body)) =
+        (installed, app.short_of_slots.load(std::sync::atomic::Ordering::Relaxed), body.as_object_mut())
+    {
+        let message = "no background worker slot was free for an executor: raise max_worker_processes or lower stonescriptdb.max_workers";
+        body.insert("message".to_owned(), json!(message));
+    }
     body
 }
 

@@ -108,7 +108,7 @@ pub(super) async fn request<A: DeserializeOwned>(
     request: &ExecutorRequest,
 ) -> Result<A, Failure> {
     if matches!(request, ExecutorRequest::Control(_)) {
-        app.registry().require_current()?;
+        app.require_writable()?;
     }
     let frame = encode(FrameKind::Request, request)
         .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;

@@ -88,6 +88,8 @@ impl MainThread {
 
 /// How long a free slot of max_worker_processes is waited for: an executor that was just told to end needs some milliseconds.
 const SLOT_WAIT: Duration = Duration::from_secs(2);
+/// The same once it is known that there are too few: then somebody's idle one has to go, and the sooner the better.
+const SLOT_WAIT_WHEN_SHORT: Duration = Duration::from_millis(200);
 const SLOT_RETRY: Duration = Duration::from_millis(5);
 /// The log is told at most this often that slots are short.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -133,11 +135,12 @@ impl Launcher {
             }
             alive
         });
+        let patience = if self.is_short() { SLOT_WAIT_WHEN_SHORT } else { SLOT_WAIT };
         for request in std::mem::take(&mut self.waiting) {
             let database = request.database.clone();
             if let Some(handle) = start(&request) {
                 self.running.insert(request.id, (database, handle));
-            } else if request.since.elapsed() < SLOT_WAIT {
+            } else if request.since.elapsed() < patience {
                 self.waiting.push(request);
             } else {
                 self.complain();
@@ -151,6 +154,11 @@ impl Launcher {
                 let _ = done.send(());
             }
         }
+    }
+
+    /// Whether slots have been short within the last minute.
+    pub(super) fn is_short(&self) -> bool {
+        self.complained.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY)
     }
 
     fn complain(&mut self) {

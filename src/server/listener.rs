@@ -46,18 +46,18 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
     let (alive, connections) = mpsc::channel(1);
     let (stop, stopped) = oneshot::channel();
     let (tell, ended) = std::sync::mpsc::channel();
-    runtime.spawn(broker::serve(app.clone(), socket));
-    runtime.spawn(look_after(app.clone()));
+    runtime.spawn(app.clone().essential("broker", broker::serve(app.clone(), socket)));
+    runtime.spawn(app.clone().essential("pool", look_after(app.clone())));
     runtime.spawn(tokens::write_used(app.clone()));
     runtime.spawn(refusals::sum_up(app.clone()));
-    runtime.spawn({
+    runtime.spawn(app.clone().essential("registry", {
         let app = app.clone();
         async move {
             deploy::reconcile(&app).await;
             deploy::follow(app).await;
         }
-    });
-    runtime.spawn(listen(app, alive));
+    }));
+    runtime.spawn(app.clone().essential("listener", listen(app, alive)));
     std::thread::Builder::new().name("stonescriptdb".to_owned()).spawn(move || {
         let _ = runtime.block_on(stopped);
         runtime.shutdown_background();

@@ -34,6 +34,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use stonescriptdb_protocol::{ErrorCode, Failure};
 use tokio::sync::watch;
 
 use crate::postgres::give_back_freed;
@@ -52,6 +54,8 @@ pub(crate) const SOCKET_FOLDER: &str = "stonescriptdb";
 /// Where backends write down, each in a file named by its OID, the databases whose catalogs they change.
 pub(crate) const TOUCHED_FOLDER: &str = "stonescriptdb/touched";
 
+/// The same on a standby, where nobody tells of anything, and its promotion is to be seen soon.
+const TICK_OF_STANDBY: Duration = Duration::from_secs(1);
 /// How long the main thread sleeps at most: what nobody told it of (rows of the registry changed past its trigger) is seen then.
 const TICK: Duration = Duration::from_secs(5);
 /// How long requests under way may take to end when the worker is to end.
@@ -64,6 +68,12 @@ pub(crate) struct App {
     registry: RwLock<Arc<Registry>>,
     /// The last reading of the registry went well: PostgreSQL answers.
     registry_readable: AtomicBool,
+    /// This server is a standby: nothing can be written.
+    in_recovery: AtomicBool,
+    /// The postmaster had no slot for an executor, within the last minute.
+    short_of_slots: AtomicBool,
+    /// A task that the worker cannot do without has panicked: it is to start anew.
+    is_broken: AtomicBool,
     main: MainThread,
     pool: Arc<pool::Pool>,
     directs: direct::Directs,
@@ -92,6 +102,31 @@ impl App {
     pub(crate) fn registry(&self) -> Arc<Registry> {
         read(&self.registry)
     }
+
+    /// That something can be written here, by this version.
+    ///
+    /// # Errors
+    /// `connection_failed`, with what is to be done.
+    fn require_writable(&self) -> Result<(), Failure> {
+        self.registry().require_current()?;
+        if !self.in_recovery.load(Relaxed) {
+            return Ok(());
+        }
+        let failure =
+            Failure::new(ErrorCode::ConnectionFailed, "this server is a standby, on which nothing can be written");
+        Err(Failure { sqlstate: Some("25006".to_owned()), ..failure }.hint("Send it to the primary server."))
+    }
+
+    /// Runs a task that the worker cannot do without: if it panics, the worker ends, and the postmaster starts it anew.
+    async fn essential(self: Arc<App>, name: &'static str, task: impl Future<Output = ()>) {
+        if std::panic::AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            self.main
+                .log(format!("the task \"{name}\" panicked, a fault of stonescriptdb: the server worker starts anew"));
+            self.is_broken.store(true, Relaxed);
+            // The log's line has woken the main thread, which may have looked too early.
+            self.main.log("ending");
+        }
+    }
 }
 
 /// A lock that a panicking holder left is taken all the same: what is behind it is replaced whole, never half.
@@ -107,7 +142,12 @@ fn replace<T>(lock: &RwLock<Arc<T>>, value: T) {
 pub(crate) fn main() -> ! {
     worker::server_signals();
     let first = settings::current();
+    if seats::note_attaching(true) {
+        // The last try has written into the log why it failed.
+        wait_for_database(&first.database);
+    }
     worker::connect(&first.database, None);
+    seats::note_attaching(false);
     // An extension of the wrong side must not hide ours.
     let _ = crate::postgres::session::set_default(c"search_path", c"pg_catalog, pg_temp");
     let _ = crate::postgres::session::set_default(c"application_name", c"stonescriptdb");
@@ -123,6 +163,9 @@ pub(crate) fn main() -> ! {
         directs: direct::Directs::default(),
         registry: RwLock::new(Arc::new(Registry::default())),
         registry_readable: AtomicBool::new(false),
+        in_recovery: AtomicBool::new(worker::in_recovery()),
+        short_of_slots: AtomicBool::new(false),
+        is_broken: AtomicBool::new(false),
         main,
         deployments: deploy::Gates::default(),
         jobs: deploy::Jobs::default(),
@@ -148,8 +191,12 @@ pub(crate) fn main() -> ! {
     let waiter = Waiter::new(pipe.as_raw_fd());
     let mut last_refresh = Instant::now();
     let mut last_tidied = Instant::now();
-    while !shutdown_asked() {
-        waiter.wait(launcher.next_wake(TICK).as_millis() as i64);
+    if app.in_recovery.load(Relaxed) {
+        pgrx::log!("stonescriptdb: this server is a standby: calls that only read are served, deployments are not");
+    }
+    while !shutdown_asked() && !app.is_broken.load(Relaxed) {
+        let tick = if app.in_recovery.load(Relaxed) { TICK_OF_STANDBY } else { TICK };
+        waiter.wait(launcher.next_wake(tick).as_millis() as i64);
         drain(&pipe);
         check_for_interrupts();
         if reload_settings_if_asked() {
@@ -163,7 +210,7 @@ pub(crate) fn main() -> ! {
         }
         if serve(&app, &requests, &mut launcher) {
             last_refresh = Instant::now();
-        } else if last_refresh.elapsed() >= TICK {
+        } else if last_refresh.elapsed() >= tick {
             refresh_registry(&app);
             last_refresh = Instant::now();
         }
@@ -216,6 +263,7 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
         }
     }
     launcher.look_after(&app.pool);
+    app.short_of_slots.store(launcher.is_short(), Relaxed);
     if told.is_empty() {
         return false;
     }
@@ -228,7 +276,31 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
     true
 }
 
+/// Waits until there is a database of that name, and ends: a process attaches once in its life, and the postmaster starts the next.
+fn wait_for_database(name: &str) -> ! {
+    worker::connect_to_none();
+    seats::note_attaching(false);
+    worker::report_idle();
+    let Ok((pipe, _other)) = UnixStream::pair() else { worker::exit(1) };
+    let waiter = Waiter::new(pipe.as_raw_fd());
+    let mut told = false;
+    while !shutdown_asked() && matches!(worker::database_exists(name), Ok(false)) {
+        if !std::mem::replace(&mut told, true) {
+            pgrx::log!(
+                "stonescriptdb: waiting for the control database \"{name}\", which does not exist; create it, or set stonescriptdb.database and restart the server"
+            );
+        }
+        waiter.wait(TICK_OF_STANDBY.as_millis() as i64);
+        check_for_interrupts();
+    }
+    worker::exit(1)
+}
+
 fn refresh_registry(app: &App) {
+    let in_recovery = worker::in_recovery();
+    if app.in_recovery.swap(in_recovery, Relaxed) && !in_recovery {
+        pgrx::log!("stonescriptdb: this server is a standby no more: deployments are served");
+    }
     let found = registry::read(&app.registry());
     app.registry_readable.store(found.is_ok(), Relaxed);
     match found {

@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pgrx::Spi;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::lookup::{Lost, Platform, Registry, Schema, Tenant};
 use super::pool::Target;
 use super::tokens::{Index, Scopes, Token};
+use crate::kept;
 use crate::postgres::{PgError, transaction};
 use crate::settings::parse_network;
 
@@ -102,17 +102,17 @@ struct DatabaseRow {
 /// Reads the whole registry. Without the extension it is empty. What is as it was `before` is shared with it.
 pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
     transaction(|| {
-        let there = Spi::get_one::<bool>(
+        let there = kept::look::<bool>(
             "SELECT pg_catalog.to_regclass('stonescriptdb.platform') IS NOT NULL AND pg_catalog.to_regclass('stonescriptdb.token') IS NOT NULL",
-        )
-        .map_err(spi)?;
+            &[],
+        )?;
         if there != Some(true) {
             return Ok(Registry::default());
         }
-        let version = Spi::get_one::<String>(
+        let version = kept::look::<String>(
             "SELECT (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'stonescriptdb')",
-        )
-        .map_err(spi)?;
+            &[],
+        )?;
         if let Some(version) = version.filter(|version| version != env!("CARGO_PKG_VERSION")) {
             return Ok(Registry { outdated: Some(version), ..Registry::default() });
         }
@@ -159,22 +159,18 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
 /// PostgreSQL's own.
 pub(super) fn probe() -> Result<bool, PgError> {
     transaction(|| {
-        let there = Spi::get_one::<bool>("SELECT pg_catalog.to_regclass('stonescriptdb.platform') IS NOT NULL");
-        if there.map_err(spi)? != Some(true) {
+        if kept::look::<bool>("SELECT pg_catalog.to_regclass('stonescriptdb.platform') IS NOT NULL", &[])? != Some(true)
+        {
             return Ok(false);
         }
-        Spi::get_one::<bool>("SELECT EXISTS (SELECT FROM stonescriptdb.platform)").map_err(spi)?;
+        kept::look::<bool>("SELECT EXISTS (SELECT FROM stonescriptdb.platform)", &[])?;
         Ok(true)
     })
 }
 
 fn json<T: DeserializeOwned>(query: &str, after: Option<&str>) -> Result<T, PgError> {
-    let text = Spi::get_one_with_args::<String>(query, &[after.into()]).map_err(spi)?.unwrap_or_default();
+    let text = kept::look::<String>(query, &[after.into()])?.unwrap_or_default();
     serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))
-}
-
-fn spi(error: pgrx::spi::Error) -> PgError {
-    PgError::new("XX000", error.to_string())
 }
 
 fn platform(row: PlatformRow) -> Platform {

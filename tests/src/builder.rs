@@ -21,6 +21,7 @@ pub struct Builder {
     preload: bool,
     extension: bool,
     wait: bool,
+    primary: Option<PathBuf>,
 }
 
 impl Default for Builder {
@@ -33,6 +34,7 @@ impl Default for Builder {
             preload: true,
             extension: true,
             wait: true,
+            primary: None,
         }
     }
 }
@@ -80,6 +82,12 @@ impl Builder {
         self
     }
 
+    /// A hot standby of another cluster, by pg_basebackup. The extension is the primary's.
+    pub fn standby_of(mut self, primary: &Cluster) -> Self {
+        self.primary = Some(primary.socket_dir());
+        self.without_extension()
+    }
+
     /// Makes and starts the cluster.
     ///
     /// # Panics
@@ -96,8 +104,28 @@ impl Builder {
         for dir in [&dir, &dir.join("sock")] {
             server::make_dir(dir);
         }
-        let mut copy = server::command("cp", &dir);
-        copy.arg("-a").arg(template()).arg(dir.join("data"));
+        let copy = match &self.primary {
+            None => {
+                let mut copy = server::command("cp", &dir);
+                copy.arg("-a").arg(template()).arg(dir.join("data"));
+                copy
+            }
+            Some(socket) => {
+                let mut copy = server::command(server::bin_dir().join("pg_basebackup"), &dir);
+                copy.arg("-h").arg(socket).args([
+                    "-p",
+                    &SOCKET_PORT.to_string(),
+                    "-U",
+                    "postgres",
+                    "-R",
+                    "-c",
+                    "fast",
+                    "-D",
+                ]);
+                copy.arg(dir.join("data"));
+                copy
+            }
+        };
         server::run(copy);
 
         let port = self.port.unwrap_or_else(crate::ports::free);

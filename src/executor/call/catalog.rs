@@ -5,7 +5,8 @@ use serde::Deserialize;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use crate::executor::deploy::{ARGUMENT_TYPES, TRACKED_NAME};
-use crate::postgres::{PgError, identifiers, invalidation, session};
+use crate::kept;
+use crate::postgres::{identifiers, invalidation, session, with_new_snapshot};
 
 /// A function or procedure.
 #[derive(Debug, Clone)]
@@ -116,17 +117,16 @@ pub(super) fn functions(name: &str) -> Result<Vec<Function>, Failure> {
     if !parts.is_empty() {
         return Err(no_name(name));
     }
-    let spi = |error: pgrx::spi::Error| PgError::new("XX000", error.to_string());
-    let tracked = pgrx::Spi::get_one::<bool>(
+    let tracked = kept::look::<bool>(
         "SELECT pg_catalog.to_regclass('public._stonescriptdb_gateway_functions') IS NOT NULL",
-    )
-    .map_err(spi)?;
+        &[],
+    )?;
     if tracked != Some(true) {
         return Ok(Vec::new());
     }
     // An earlier call of a batch may have set another search_path; what is found is remembered for others.
     let text = session::with_own_search_path(|| {
-        pgrx::Spi::get_one_with_args::<String>(&query(), &[function.into(), schema.into()]).map_err(spi)
+        with_new_snapshot(|| kept::look::<String>(&query(), &[function.into(), schema.into()]))
     })?;
     let rows: Vec<Row> = match text {
         Some(text) => {

@@ -37,7 +37,7 @@ use template::Bundles;
 pub(super) use tenants::{cancel, create_tenant, drop_tenant, status, upload};
 pub(super) use touched::flush as flush_touched;
 
-/// How often it is looked whether the extension has been brought to this library's version.
+/// How often it is looked whether the extension has been brought to this library's version, and a standby been promoted.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A deployment that is to be taken up again.
@@ -188,7 +188,7 @@ async fn carry_out(
     tell: tokio::sync::oneshot::Sender<usize>,
 ) -> Result<Done, Failure> {
     let started = Instant::now();
-    app.registry().require_current()?;
+    app.require_writable()?;
     let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
     let is_again = matches!(begin, Begin::Again(_));
     // What somebody changed by hand until now is known before the registry is believed.
@@ -347,8 +347,8 @@ fn control_target(app: &App) -> Arc<Target> {
 
 /// After a start: what an interrupted deployment left half built is dropped.
 pub(super) async fn reconcile(app: &Arc<App>) {
-    // Of another version nothing is touched before it is brought to this one.
-    while app.registry().outdated.is_some() {
+    // Of another version nothing is touched before it is brought to this one, on a standby nothing before its promotion.
+    while app.require_writable().is_err() {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let request = ExecutorRequest::Control(ControlRequest::Reconcile);

@@ -18,7 +18,7 @@ use stonescriptdb_protocol::{Access, Failure, RowsHeader};
 use super::answer::Failed;
 use super::body::{self, invalid};
 use super::v1::missing;
-use super::{Reply, Sender, accept, access, answer, lines, plain};
+use super::{Reply, Sender, access, answer, lines, plain};
 use crate::error;
 use crate::postgres::seats;
 use crate::server::App;
@@ -164,7 +164,7 @@ pub(super) async fn read(
         function: &function,
         params: &query.params,
     };
-    let mut response = if accept::wants_lines(&head.headers) {
+    let mut response = if stonescriptdb_http::wants_lines(&head.headers) {
         match calls::lines(&app, call, Access::Read).await {
             Ok(rows) => lines::answer(rows, &sender.id),
             Err(failure) => return Ok(perhaps_by_post(failure)),
@@ -282,7 +282,7 @@ pub(super) async fn write(
         function: &named.function,
         params: calls::text_of(params(&body, &settings)?),
     };
-    if accept::wants_lines(&head.headers) {
+    if stonescriptdb_http::wants_lines(&head.headers) {
         if call.how.retry {
             return Err(Failed(no_retry()));
         }

@@ -13,12 +13,12 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use stonescriptdb_protocol::Failure;
 
-use super::accept::LINES;
 use super::answer::RequestId;
 use crate::error;
 use crate::postgres::counters;
 use crate::server::calls::{Lines, Part};
 use crate::server::outgoing;
+use stonescriptdb_http::LINES;
 
 /// What comes next.
 enum Stage {

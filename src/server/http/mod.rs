@@ -1,6 +1,5 @@
 //! HTTP: who may come in, which route it is, and the shape of every answer.
 
-mod accept;
 mod access;
 mod address;
 mod admin;
@@ -25,6 +24,7 @@ mod verify;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -32,6 +32,7 @@ use axum::extract::Request as AxumRequest;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Request};
@@ -76,7 +77,7 @@ type Reply = Result<Response, Failed>;
 
 /// The routes, but for `POST /call`.
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
+    with_faults(Router::new())
         .route("/call/batch", post(calling::batch))
         .route("/call/{platform}/{function}", get(calling::read).post(calling::write))
         .route("/openapi.json", get(openapi::document))
@@ -127,7 +128,28 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// Answers one request. Every error has the one shape; a panic in a handler would end this connection only.
+/// Routes that break something, for tests of what breaks then; in builds for tests only.
+#[cfg(feature = "pg_test")]
+fn with_faults(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    use axum::extract::State;
+    #[allow(clippy::panic, reason = "that is the test")]
+    async fn panics() -> Failed {
+        panic!("a test panics in a handler")
+    }
+    #[allow(clippy::panic, reason = "that is the test")]
+    async fn panics_in_task(State(app): State<Arc<App>>) -> &'static str {
+        tokio::spawn(app.essential("test", async { panic!("a test panics in a task") }));
+        "{}"
+    }
+    router.route("/test/panic", post(panics)).route("/test/panic-in-task", post(panics_in_task))
+}
+
+#[cfg(not(feature = "pg_test"))]
+fn with_faults(router: Router<Arc<App>>) -> Router<Arc<App>> {
+    router
+}
+
+/// Answers one request. Every error has the one shape; a panic in a handler is answered as an internal error.
 pub(super) async fn respond(
     app: Arc<App>,
     router: Router,
@@ -143,22 +165,10 @@ pub(super) async fn respond(
     let entered = enter(&settings, client.clone(), &id, &request);
     drop(settings);
     let (page, reply) = match entered {
-        Ok((_, Some(page))) if browsers::is_preflight(&method, request.headers()) => {
-            (Some(page), Ok(browsers::preflight(request.headers())))
-        }
-        // Nearly all requests are calls: they go past the router and its boxed futures.
-        Ok((sender, page)) if uri.path() == v1::CALL => (page, v1::call(&app, &sender, &habit, request).await),
         Ok((sender, page)) => {
-            if !calling::is_write(&request) {
-                habit.interrupted();
-            }
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(habit);
-            request.extensions_mut().insert(sender);
-            match router.oneshot(request).await {
-                Ok(response) => (page, Ok(response)),
-                Err(never) => match never {},
-            }
+            let reply =
+                AssertUnwindSafe(reply(&app, router, habit, sender, page.is_some(), request)).catch_unwind().await;
+            (page, reply.unwrap_or_else(|_| Err(Failed(panicked(&app, &id)))))
         }
         Err(failure) => (None, Err(Failed(failure))),
     };
@@ -170,6 +180,38 @@ pub(super) async fn respond(
         browsers::allow(&mut response, page);
     }
     Ok(response)
+}
+
+fn panicked(app: &App, id: &RequestId) -> Failure {
+    app.main.log(format!("the request {} panicked, a fault of stonescriptdb; it alone is ended", id.as_str()));
+    Failure::internal("the request met a fault of stonescriptdb; the server's log has more")
+}
+
+async fn reply(
+    app: &Arc<App>,
+    router: Router,
+    habit: Habit,
+    sender: Sender,
+    of_page: bool,
+    request: Request<Incoming>,
+) -> Reply {
+    if of_page && browsers::is_preflight(request.method(), request.headers()) {
+        return Ok(browsers::preflight(request.headers()));
+    }
+    // Nearly all requests are calls: they go past the router and its boxed futures.
+    if request.uri().path() == v1::CALL {
+        return v1::call(app, &sender, &habit, request).await;
+    }
+    if !calling::is_write(&request) {
+        habit.interrupted();
+    }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(habit);
+    request.extensions_mut().insert(sender);
+    match router.oneshot(request).await {
+        Ok(response) => Ok(response),
+        Err(never) => match never {},
+    }
 }
 
 /// What is looked at before anything else of a request; gives who sends it, and which page if one does.

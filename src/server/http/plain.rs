@@ -6,23 +6,18 @@
 use std::net::IpAddr;
 use std::time::UNIX_EPOCH;
 
-use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
 use super::calling::Named;
-use super::{accept, address, body, browsers, calling, v1};
+use super::{address, body, browsers, calling, v1};
 use crate::server::App;
 use crate::server::calls::{self, Whom};
 use crate::server::direct::{Habit, Offer};
 use crate::server::rates::Passing;
 use crate::settings::Settings;
-
-/// What comes with more header lines is looked at by the server worker.
-const MAX_HEADERS: usize = 100;
 
 /// The head of a plain request.
 pub(crate) struct PlainHead {
@@ -56,72 +51,55 @@ pub(crate) enum Head {
 
 /// Reads the head of a request.
 pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
-    let mut room = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut room);
-    let length = match request.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Head::Partial,
-        Err(_) => return Head::Other,
+    let limits = stonescriptdb_http::Limits {
+        head: settings.max_header_size,
+        headers: settings.max_headers,
+        body: settings.max_request_body,
     };
-    if length > settings.max_header_size || request.headers.len() > settings.max_headers {
-        return Head::Other;
-    }
-    let (Some("POST"), Some(path), Some(1)) = (request.method, request.path, request.version) else {
-        return Head::Other;
+    let mut named = None;
+    let is_call = |path: &str| {
+        named = Named::of(path);
+        path == v1::CALL || named.is_some()
     };
-    let named = Named::of(path);
-    if path != v1::CALL && named.is_none() {
-        return Head::Other;
+    match stonescriptdb_http::head(bytes, "POST", &limits, is_call) {
+        stonescriptdb_http::Head::Plain(plain) => called(&plain, peer, settings)
+            .map_or(Head::Other, |head| Head::Plain(Box::new(PlainHead { named, ..head }))),
+        stonescriptdb_http::Head::Partial => Head::Partial,
+        stonescriptdb_http::Head::Other => Head::Other,
     }
-    plain(request.headers, peer, settings, length)
-        .map_or(Head::Other, |head| Head::Plain(Box::new(PlainHead { named, ..head })))
 }
 
 /// `None` for what has to be looked at by the server worker, an error among it.
-fn plain(sent: &[httparse::Header], peer: IpAddr, settings: &Settings, length: usize) -> Option<PlainHead> {
-    let mut headers = HeaderMap::with_capacity(sent.len());
-    for header in sent {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
-    }
-    let needs_more = [TRANSFER_ENCODING, EXPECT, UPGRADE].iter().any(|name| headers.contains_key(name));
-    let stays = headers.get_all(CONNECTION).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"keep-alive"));
-    let [body] = *headers.get_all(CONTENT_LENGTH).iter().map(number).collect::<Option<Vec<_>>>()?.as_slice() else {
-        return None;
-    };
+fn called(plain: &stonescriptdb_http::Plain, peer: IpAddr, settings: &Settings) -> Option<PlainHead> {
+    let headers = &plain.headers;
     // Rows as lines are the server worker's business.
-    if needs_more || !stays || accept::wants_lines(&headers) || body > settings.max_request_body {
+    if stonescriptdb_http::wants_lines(headers) {
         return None;
     }
-    body::require_json(&headers).ok()?;
+    body::require_json(headers).ok()?;
     let mut tokens = headers.get_all(AUTHORIZATION).iter();
     let authorization = tokens.next().map(|value| value.as_bytes().to_vec());
     if tokens.next().is_some() {
         return None;
     }
     // What a page sends is answered with more headers.
-    if browsers::check(settings, &headers, &Uri::default()).ok()?.is_some() {
+    if browsers::check(settings, headers, &Uri::default()).ok()?.is_some() {
         return None;
     }
-    let client = address::client(settings, peer, &headers).ok()?;
+    let client = address::client(settings, peer, headers).ok()?;
     address::require_allowed(settings, client).ok()?;
     let mut lines = Vec::new();
-    calls::append(&mut lines, &headers);
+    calls::append(&mut lines, headers);
     Some(PlainHead {
-        length,
-        body,
+        length: plain.length,
+        body: plain.body,
         client,
-        id: RequestId::sent(&headers),
-        asked_ms: calling::asked_ms(settings, &headers).ok()?,
+        id: RequestId::sent(headers),
+        asked_ms: calling::asked_ms(settings, headers).ok()?,
         authorization,
         lines,
         named: None,
     })
-}
-
-fn number(value: &HeaderValue) -> Option<usize> {
-    let text = value.to_str().ok()?;
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// The head of the answer to a call that went well, whose body has so many bytes.

@@ -19,7 +19,7 @@ use super::answer::Failed;
 use super::body::{self, Form, invalid};
 use super::calling::Named;
 use super::verify::Verify;
-use super::{Reply, Sender, accept, access, answer, calling, lines, plain};
+use super::{Reply, Sender, access, answer, calling, lines, plain};
 use crate::postgres::{counters, seats};
 use crate::server::App;
 use crate::server::api::{self, Stage};
@@ -117,7 +117,7 @@ pub(super) async fn call(app: &Arc<App>, sender: &Sender, habit: &Habit, request
     // Before anything is looked at: what changes meanwhile is seen by the next one who looks.
     let epoch = seats::epoch();
     access::require_to_call(app, sender, &call.whom)?;
-    if accept::wants_lines(&head.headers) {
+    if stonescriptdb_http::wants_lines(&head.headers) {
         if call.how.retry {
             return Err(Failed(calling::no_retry()));
         }

@@ -1,14 +1,14 @@
 //! Which of the two forms of rows a client wants, by its Accept header (RFC 9110, 12.5.1).
 
-use hyper::HeaderMap;
-use hyper::header::ACCEPT;
+use http::HeaderMap;
+use http::header::ACCEPT;
 
 /// The media type of rows as lines.
-pub(super) const LINES: &str = "application/x-ndjson";
+pub const LINES: &str = "application/x-ndjson";
 
 /// Whether rows are wanted as lines: their type is named, and JSON is not preferred to it. A wildcard names nothing. Of two that weigh the
 /// same the lines are meant: errors are JSON, so who wants lines has reason to name both.
-pub(super) fn wants_lines(headers: &HeaderMap) -> bool {
+pub fn wants_lines(headers: &HeaderMap) -> bool {
     let mut lines = 0;
     // The weight of JSON by the range that says the most of it.
     let (mut json, mut exactness) = (0, 0);
