@@ -24,7 +24,7 @@ fn a_limit_of_time_on_the_way() {
     let cluster = shared();
     let platform = Platform::register(&cluster, "midtime", &files());
     let before = pid(&platform);
-    let http = cluster.http().header("X-Timeout-Ms", "500");
+    let http = cluster.http().header("X-Timeout-Ms", "3000");
     for params in [json!([20_000]), json!([2_000_000_000])] {
         let (rows, error) = Streamed::by(&http, &platform, "slow_at", params).broken();
         assert!(!rows.is_empty());
