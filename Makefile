@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop env test install deb testdeb bench fmt lint clean
+.PHONY: help run stop env test fuzz install deb testdeb bench fmt lint clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): ## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
@@ -21,6 +21,9 @@ env: ## print the variables for reaching it, to be taken in with eval
 
 test: ## everything that CI runs
 	@scripts/test
+
+fuzz: ## look for inputs that break what reads bytes of strangers, a minute per target
+	@scripts/fuzz
 
 install: ## put the release build into the directories of PostgreSQL
 	@scripts/install
