@@ -164,6 +164,19 @@ fn settings_have_the_documented_defaults() {
         ("max_archive_size", "64MB"),
         ("max_bundle_size", "256MB"),
         ("max_archive_entries", "20000"),
+        ("keepalive_timeout", "75s"),
+        ("max_header_size", "64kB"),
+        ("max_headers", "100"),
+        ("max_http_connections_per_address", "2500"),
+        ("max_body_memory", "256MB"),
+        ("max_uploads", "64"),
+        ("max_json_depth", "1000"),
+        ("max_deployments", "200"),
+        ("max_log_messages", "1000"),
+        ("tls", "off"),
+        ("tls_cert_file", "server.crt"),
+        ("tls_key_file", "server.key"),
+        ("tls_min_protocol_version", "TLSv1.2"),
     ] {
         assert_eq!(sql::text(&mut client, &format!("SHOW stonescriptdb.{name}")), default, "stonescriptdb.{name}");
     }
