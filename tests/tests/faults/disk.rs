@@ -79,10 +79,8 @@ fn a_full_disk_fails_the_deployment_and_leaves_nothing() {
     assert_eq!(platform.call("count_customers", json!([])).value(), 1);
     platform.call("add_customer", json!(["Bob"])).ok();
     // A new database does not fit either; then nothing of it is left.
-    let filler = format!(
-        "CREATE TABLE filler (a text); INSERT INTO filler SELECT md5(i::text) || md5((i + 1)::text) FROM generate_series(1, 1500000) i"
-    );
-    acceptance::refused(cluster.connect("postgres").batch_execute(&filler)).sqlstate("53100");
+    let filler = "CREATE TABLE filler (a text); INSERT INTO filler SELECT md5(i::text) || md5((i + 1)::text) FROM generate_series(1, 1500000) i";
+    acceptance::refused(cluster.connect("postgres").batch_execute(filler)).sqlstate("53100");
     sql::done(cluster.connect("postgres").batch_execute("DROP TABLE IF EXISTS filler"));
     platform
         .migrate(&fixtures::shop().edit("functions/count_customers.pssql", "SELECT count(*)", "SELECT 100 + count(*)"))

@@ -98,16 +98,17 @@ fn an_oid_that_is_anothers_there_is_not_believed() {
     let file = dump(&from, "pg_dump", &["-Fc", "postgres"]);
     let mut pg_restore = to.client_program("pg_restore");
     pg_restore.args(["--exit-on-error", "-d", "postgres"]).arg(file);
-    let mut restoring = server::spawn(pg_restore).expect("pg_restore starts");
     let moved = there(&platform, &to);
-    let mut ended = false;
-    while !ended {
-        ended = restoring.try_wait().expect("it is our child").is_some();
-        for tenant in TENANTS {
-            let answer = moved.call_tenant(tenant, "kept", json!([]));
-            assert!(answer.status != 200 || answer.value() == *tenant, "{tenant} got another's: {answer}");
+    std::thread::scope(|scope| {
+        let restoring = scope.spawn(|| server::run(pg_restore));
+        while !restoring.is_finished() {
+            for tenant in TENANTS {
+                let answer = moved.call_tenant(tenant, "kept", json!([]));
+                assert!(answer.status != 200 || answer.value() == *tenant, "{tenant} got another's: {answer}");
+            }
         }
-    }
+        restoring.join().expect("pg_restore ends well");
+    });
     works(&moved);
 }
 

@@ -92,5 +92,5 @@ fn a_comment_claims_nothing_of_another_platform() {
         assert_eq!(wait_kept(&victim, tenant).value(), tenant, "by its comment, or else by its name");
     }
     let query = format!("SELECT platform FROM stonescriptdb.databases WHERE database = '{}'", other.database());
-    assert_ne!(sql::texts(&mut control, &query), [victim.name.clone()]);
+    assert_ne!(sql::texts(&mut control, &query), [victim.name.as_str()]);
 }
