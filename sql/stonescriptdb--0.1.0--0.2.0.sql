@@ -201,6 +201,264 @@ CREATE FUNCTION recover(open boolean DEFAULT false) RETURNS TABLE (platform text
 COMMENT ON FUNCTION recover(boolean) IS
     'enters the databases of platforms that the registry does not know, as after DROP EXTENSION and CREATE EXTENSION. Over HTTP a platform that comes back so is closed until it gets a token; open => true leaves it open to all allowed networks';
 
+-- Networks and rates of platforms; scopes, names, tenants and rotation of tokens ---------------------------------------------
+
+ALTER TABLE platform ADD COLUMN networks cidr[] NOT NULL DEFAULT '{}', ADD COLUMN rate integer CHECK (rate >= 0),
+    ADD COLUMN burst integer CHECK (burst > 0), ADD CHECK (burst IS NULL OR rate IS NOT NULL);
+COMMENT ON COLUMN platform.rate IS 'requests a second over HTTP; 0 is no limit, NULL what stonescriptdb.platform_rate says';
+COMMENT ON COLUMN platform.burst IS 'requests at once after a pause; NULL is what comes in a second';
+COMMENT ON COLUMN platform.networks IS 'from which requests over HTTP may name it; none is all that the listener lets in';
+
+-- A token of before may call and deploy, as it could.
+ALTER TABLE token ADD COLUMN name text,
+    ADD COLUMN scopes text[] NOT NULL DEFAULT '{call,deploy}' CHECK (scopes <@ '{call,deploy,admin}' AND scopes <> '{}'),
+    ADD COLUMN for_tenant boolean NOT NULL DEFAULT false CHECK (NOT for_tenant OR scopes = '{call}'),
+    ADD COLUMN database name REFERENCES database ON UPDATE CASCADE ON DELETE SET NULL,
+    ADD COLUMN replaced_by uuid REFERENCES token ON DELETE SET NULL, ADD COLUMN last_used_at timestamptz;
+COMMENT ON TABLE token IS 'tokens of platforms: whoever has one may do over HTTP what its scopes say, as far as its platform is concerned';
+COMMENT ON COLUMN token.hash IS 'SHA-256; the token itself is stored nowhere';
+COMMENT ON COLUMN token.scopes IS 'call: functions; deploy: bundles, deployments, new databases; admin: the platform''s tokens, the life of its tenants';
+COMMENT ON COLUMN token.for_tenant IS 'it is for the calls of one database; once that is gone, for none';
+COMMENT ON COLUMN token.database IS 'which one, as in the table database';
+COMMENT ON COLUMN token.replaced_by IS 'the token that rotate_token made in its place';
+COMMENT ON COLUMN token.last_used_at IS 'written once an hour at most, so it may be an hour or two behind';
+DROP TRIGGER registry_changed ON token;
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OF platform, hash, scopes, for_tenant, database, expires_at, revoked_at
+    OR DELETE OR TRUNCATE ON token FOR EACH STATEMENT EXECUTE FUNCTION registry_changed();
+
+DROP FUNCTION create_token(text, text, timestamptz);
+DROP FUNCTION issue_token(text, text, timestamptz, text);
+CREATE FUNCTION set_networks(platform text, networks cidr[]) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ UPDATE platform SET networks = array_remove(coalesce($2, '{}'), NULL) WHERE name = platform_named($1) $$;
+COMMENT ON FUNCTION set_networks(text, cidr[]) IS
+    'from which networks requests over HTTP may name a platform, of those that stonescriptdb.allowed_networks lets in; none, or NULL, is all of these';
+
+CREATE FUNCTION set_rate(platform text, rate integer, burst integer DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    BEGIN
+        IF $2 NOT BETWEEN 0 AND 1000000 OR $3 NOT BETWEEN 1 AND 1000000 OR ($3 IS NOT NULL AND $2 IS NULL) THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                MESSAGE = 'a rate is a number of requests a second from 0 to 1000000, a burst of a rate one from 1 to 1000000';
+        END IF;
+        UPDATE platform SET rate = $2, burst = $3 WHERE name = platform_named($1);
+    END $$;
+COMMENT ON FUNCTION set_rate(text, integer, integer) IS
+    'requests a second that a platform may send over HTTP, and how many at once after a pause, in place of stonescriptdb.platform_rate and platform_burst; 0 is no limit, NULL is what these say';
+
+-- Tokens --------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION issue_token(platform text, name text, description text, scopes text[], tenant_id text, schema_name text,
+                            expires_at timestamptz, created_by text, OUT id uuid, OUT token text, OUT granted text[])
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    DECLARE
+        of_platform text := platform_named($1);
+        of_tenant boolean := $5 IS NOT NULL;
+        wanted text[] := $4;
+        unknown text;
+        of_database name;
+    BEGIN
+        IF wanted IS NULL THEN
+            wanted := CASE WHEN of_tenant THEN '{call}' ELSE '{call,deploy}' END;
+        END IF;
+        SELECT coalesce(array_agg(DISTINCT lower(btrim(s)) ORDER BY lower(btrim(s))), '{}') INTO wanted FROM unnest(wanted) s;
+        SELECT s INTO unknown FROM unnest(wanted) s WHERE s IS NULL OR s <> ALL ('{call,deploy,admin}') LIMIT 1;
+        IF FOUND OR wanted = '{}' THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
+                MESSAGE = CASE WHEN wanted = '{}' THEN 'a token needs a scope' ELSE format('there is no scope "%s"', coalesce(unknown, 'NULL')) END,
+                HINT = 'Scopes are call, deploy and admin.';
+        END IF;
+        IF of_tenant THEN
+            IF wanted <> '{call}' THEN
+                RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'a token for one tenant has the scope call and no other';
+            END IF;
+            SELECT d.name INTO of_database FROM database d
+            WHERE d.platform = of_platform AND d.schema_name = coalesce($6, '') AND coalesce(nullif($5, ''), 'main') IN (d.tenant_id, d.tenant_key);
+            IF NOT FOUND THEN
+                RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('the platform "%s" has no tenant "%s"', of_platform, $5);
+            END IF;
+        END IF;
+        -- 366 random bits, of which the token has 256. It is made here so that it stands in no query's text.
+        $10 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+        INSERT INTO token AS t (platform, hash, name, description, scopes, for_tenant, database, created_by, expires_at)
+        VALUES (of_platform, sha256(convert_to($10, 'UTF8')), $2, $3, wanted, of_tenant, of_database, $8, $7)
+        RETURNING t.id, t.scopes INTO $9, $11;
+    END $$;
+COMMENT ON FUNCTION issue_token(text, text, text, text[], text, text, timestamptz, text) IS 'a new token of a platform and its id';
+
+CREATE FUNCTION create_token(platform text, description text DEFAULT NULL, expires_at timestamptz DEFAULT NULL, scopes text[] DEFAULT NULL,
+                             name text DEFAULT NULL, tenant_id text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT token FROM issue_token($1, $5, $2, $4, $6, $7, $3, session_user) $$;
+COMMENT ON FUNCTION create_token(text, text, timestamptz, text[], text, text, text) IS
+    'a new token of a platform, shown this once: from its first token on, requests over HTTP that name the platform need one of its tokens. Scopes are call, deploy (these two are the default) and admin; one for a tenant has call';
+
+CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expires_at timestamptz, created_by text,
+                              OUT id uuid, OUT token text, OUT platform text, OUT new_expires_at timestamptz, OUT old_expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    DECLARE
+        was token;
+    BEGIN
+        SELECT * INTO was FROM token t WHERE t.id = $2 AND ($1 IS NULL OR t.platform = $1) FOR UPDATE;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'undefined_object', MESSAGE = format('there is no token %s', coalesce($2::text, 'NULL'));
+        END IF;
+        -- One that is no good must not become a good one in this way.
+        IF was.revoked_at IS NOT NULL OR was.expires_at <= clock_timestamp() OR was.replaced_by IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.revoked_at IS NOT NULL THEN 'is revoked'
+                                 WHEN was.replaced_by IS NOT NULL THEN 'has been replaced' ELSE 'has expired' END),
+                HINT = 'Rotate the one that is in use, or issue a new one.';
+        END IF;
+        IF coalesce($3, '0') < '0' THEN
+            RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value', MESSAGE = 'the time for which the old token counts must not be negative';
+        END IF;
+        $7 := 'ssdb_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+        -- It lives as long as the old one was meant to.
+        INSERT INTO token AS t (platform, hash, name, description, scopes, for_tenant, database, created_by, expires_at)
+        VALUES (was.platform, sha256(convert_to($7, 'UTF8')), was.name, was.description, was.scopes, was.for_tenant, was.database, $5,
+                coalesce($4, now() + (was.expires_at - was.created_at)))
+        RETURNING t.id, t.platform, t.expires_at INTO $6, $8, $9;
+        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6
+        WHERE t.id = was.id RETURNING t.expires_at INTO $10;
+    END $$;
+COMMENT ON FUNCTION replace_token(text, uuid, interval, timestamptz, text) IS
+    'a token in place of another one, of any platform or of the one that is named';
+
+CREATE FUNCTION rotate_token(id uuid, grace interval DEFAULT '1 day', expires_at timestamptz DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT token FROM replace_token(NULL, $1, $2, $3, session_user) $$;
+COMMENT ON FUNCTION rotate_token(uuid, interval, timestamptz) IS
+    'a new token, shown this once, with all that the old one has; that counts for the grace interval more. Without expires_at the new one lives as long as the old one was to';
+
+CREATE FUNCTION end_token(of_platform text, id uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        UPDATE token t SET revoked_at = now() WHERE t.id = $2 AND ($1 IS NULL OR t.platform = $1) AND t.revoked_at IS NULL;
+        RETURN FOUND;
+    END $$;
+COMMENT ON FUNCTION end_token(text, uuid) IS 'revokes a token of any platform, or of the one that is named';
+
+CREATE OR REPLACE FUNCTION revoke_token(id uuid) RETURNS boolean
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT end_token(NULL, $1) $$;
+COMMENT ON FUNCTION revoke_token(uuid) IS 'makes a token useless; false if there is none of that id that is not revoked already';
+
+CREATE FUNCTION note_tokens_used(ids uuid[]) RETURNS void
+    LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ UPDATE token t SET last_used_at = clock_timestamp() WHERE t.id = ANY ($1) $$;
+COMMENT ON FUNCTION note_tokens_used(uuid[]) IS 'the server worker has seen these tokens';
+
+CREATE OR REPLACE VIEW platforms AS
+    SELECT p.name AS platform, p.owner_role, p.call_role, p.created_at,
+           (SELECT count(*) FROM database d WHERE d.platform = p.name) AS databases,
+           (SELECT s.bundle_sha256 FROM stored_schema s WHERE s.platform = p.name AND s.name = '') AS bundle_sha256,
+           (SELECT count(*) FROM stored_schema s WHERE s.platform = p.name AND s.name <> '') AS schemas, p.networks, p.rate, p.burst
+    FROM platform p;
+COMMENT ON VIEW platforms IS 'every platform with its roles, the number of its databases and stored schemas, and the newest bundle of its own';
+COMMENT ON COLUMN platforms.rate IS 'requests a second over HTTP; 0 is no limit, NULL what stonescriptdb.platform_rate says';
+COMMENT ON COLUMN platforms.networks IS 'from which requests over HTTP may name it; empty is all that stonescriptdb.allowed_networks lets in';
+
+CREATE OR REPLACE VIEW tokens AS
+    SELECT t.id, t.platform, t.description, t.created_by, t.created_at, t.expires_at, t.revoked_at, t.name, t.scopes,
+           CASE WHEN t.for_tenant THEN coalesce(d.tenant_id, '') END AS tenant_id, nullif(d.schema_name, '') AS schema_name,
+           t.replaced_by, t.last_used_at
+    FROM token t LEFT JOIN database d ON d.name = t.database;
+COMMENT ON VIEW tokens IS 'the tokens of platforms, without the tokens themselves, which are stored nowhere';
+COMMENT ON COLUMN tokens.tenant_id IS 'the only tenant that it is for; empty if that is gone';
+COMMENT ON COLUMN tokens.replaced_by IS 'the token that rotate_token made in its place';
+COMMENT ON COLUMN tokens.last_used_at IS 'written once an hour at most';
+
+-- stats.sql ------------------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION stats_list() RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_stats';
+COMMENT ON FUNCTION stats_list() IS 'the rows of the view stats as JSON';
+
+CREATE VIEW stats AS
+    SELECT s.metric, s.labels, s.value
+    FROM pg_catalog.jsonb_to_recordset(stats_list()) AS s(metric text, labels jsonb, value double precision);
+COMMENT ON VIEW stats IS 'all figures, named as in GET /metrics; counters begin with PostgreSQL''s start';
+
+CREATE VIEW stats_latency AS
+    SELECT s.labels ->> 'platform' AS platform,
+           CASE WHEN s.labels ->> 'le' = '+Inf' THEN 'infinity' ELSE (s.labels ->> 'le')::double precision * 1000 END AS le_ms,
+           s.value::bigint AS calls
+    FROM stats s WHERE s.metric = 'stonescriptdb_call_duration_seconds_bucket';
+COMMENT ON VIEW stats_latency IS 'how many calls of each platform took so long or less';
+
+CREATE VIEW stats_calls AS
+    WITH s AS MATERIALIZED (SELECT x.metric, x.labels, x.labels ->> 'platform' AS platform, x.value FROM stats x),
+    sums AS (
+        SELECT platform, sum(value) FILTER (WHERE metric = 'stonescriptdb_calls_total') AS calls,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'ok') AS ok,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'refused') AS refused,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'failed') AS failed,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'error') AS error,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'timeout') AS timeout,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'unavailable') AS unavailable,
+               sum(value) FILTER (WHERE labels ->> 'outcome' = 'cancelled') AS cancelled,
+               sum(value) FILTER (WHERE metric = 'stonescriptdb_call_duration_seconds_sum') AS seconds,
+               sum(value) FILTER (WHERE metric = 'stonescriptdb_call_duration_seconds_count') AS timed,
+               sum(value) FILTER (WHERE metric = 'stonescriptdb_call_parameter_bytes_total') AS parameter_bytes,
+               sum(value) FILTER (WHERE metric = 'stonescriptdb_call_result_bytes_total') AS result_bytes
+        FROM s WHERE platform IS NOT NULL GROUP BY platform)
+    SELECT platform, calls::bigint, ok::bigint, refused::bigint, failed::bigint, error::bigint, timeout::bigint, unavailable::bigint,
+           cancelled::bigint, seconds / nullif(timed, 0) * 1000 AS mean_ms, quantiles.p50_ms, quantiles.p95_ms, quantiles.p99_ms,
+           parameter_bytes::bigint, result_bytes::bigint
+    FROM sums, LATERAL (
+        SELECT min(b.le) FILTER (WHERE b.calls >= sums.timed * 0.5) AS p50_ms, min(b.le) FILTER (WHERE b.calls >= sums.timed * 0.95) AS p95_ms,
+               min(b.le) FILTER (WHERE b.calls >= sums.timed * 0.99) AS p99_ms
+        FROM (SELECT CASE WHEN s.labels ->> 'le' = '+Inf' THEN 'infinity' ELSE (s.labels ->> 'le')::double precision * 1000 END AS le, s.value AS calls
+              FROM s WHERE s.platform = sums.platform AND s.metric = 'stonescriptdb_call_duration_seconds_bucket') b
+        WHERE sums.timed > 0) quantiles;
+COMMENT ON VIEW stats_calls IS 'calls of each platform by outcome, and how long they took; a batch is one call';
+COMMENT ON COLUMN stats_calls.p50_ms IS 'half of the calls took so long or less: the upper end of a bucket of stats_latency';
+
+CREATE VIEW stats_executors AS
+    SELECT s.labels ->> 'kind' AS kind, s.labels ->> 'state' AS state, s.value::bigint AS executors
+    FROM stats s WHERE s.metric = 'stonescriptdb_executors';
+COMMENT ON VIEW stats_executors IS 'executors by what they are for (calls, or deployments and other work) and what they do; the view workers has each';
+
+CREATE VIEW stats_queues AS
+    SELECT s.labels ->> 'kind' AS kind, sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_queue_length')::bigint AS waiting,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_queue_wait_seconds') * 1000 AS longest_ms
+    FROM stats s WHERE s.metric IN ('stonescriptdb_queue_length', 'stonescriptdb_queue_wait_seconds') GROUP BY 1;
+COMMENT ON VIEW stats_queues IS 'requests that wait for an executor, and how long the first of them has been waiting';
+
+CREATE VIEW stats_deployments AS
+    SELECT s.labels ->> 'outcome' AS outcome,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_deployments_total')::bigint AS deployments,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_deployment_databases_total')::bigint AS databases
+    FROM stats s WHERE s.metric IN ('stonescriptdb_deployments_total', 'stonescriptdb_deployment_databases_total') GROUP BY 1;
+COMMENT ON VIEW stats_deployments IS 'how deployments have ended since PostgreSQL''s start, and how in each of their databases; the view deployments has each';
+
+CREATE VIEW stats_refusals AS
+    SELECT s.labels ->> 'reason' AS reason, s.value::bigint AS refused
+    FROM stats s WHERE s.metric = 'stonescriptdb_refusals_total';
+COMMENT ON VIEW stats_refusals IS 'requests that got no executor and connections that were not served, by reason';
+
+CREATE VIEW stats_errors AS
+    SELECT s.labels ->> 'error' AS error, s.value::bigint AS answered
+    FROM stats s WHERE s.metric = 'stonescriptdb_http_errors_total';
+COMMENT ON VIEW stats_errors IS 'errors answered over HTTP, by code';
+
+CREATE VIEW stats_http AS
+    SELECT sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_http_connections')::bigint AS connections,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_http_connections_direct')::bigint AS direct,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_http_connections_total')::bigint AS served,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_http_received_bytes_total')::bigint AS received_bytes,
+           sum(s.value) FILTER (WHERE s.metric = 'stonescriptdb_http_sent_bytes_total')::bigint AS sent_bytes
+    FROM stats s;
+COMMENT ON VIEW stats_http IS 'HTTP connections: those that are open, those of them that executors serve, those served so far, and their bytes';
+
 -- Whose the databases are that there are.
 UPDATE database SET state = state;
 
@@ -208,4 +466,6 @@ UPDATE database SET state = state;
 REVOKE ALL ON ALL TABLES IN SCHEMA stonescriptdb FROM PUBLIC;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA stonescriptdb FROM PUBLIC;
 GRANT EXECUTE ON ALL ROUTINES IN SCHEMA stonescriptdb TO stonescriptdb_admin;
+GRANT SELECT ON stats, stats_latency, stats_calls, stats_executors, stats_queues, stats_deployments, stats_refusals, stats_errors, stats_http
+    TO stonescriptdb_admin;
 UPDATE platform SET name = name;
