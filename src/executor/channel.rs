@@ -5,12 +5,10 @@ use std::io::{ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::time::Instant;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use stonescriptdb_protocol::{ErrorCode, Failure, FrameKind, HEADER_LEN, Header};
 
-use super::eager::Eagerness;
 use crate::postgres::catch;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts, forget_cancel, reload_settings_if_asked};
 use crate::server::SOCKET_PATH;
@@ -46,7 +44,6 @@ pub(super) struct Channel {
     is_shared: bool,
     /// The settings were read again.
     reloaded: bool,
-    eager: Eagerness,
     /// What is left of a frame that a call was sending when it was interrupted. It comes before the next frame.
     unsent: Vec<u8>,
 }
@@ -65,7 +62,6 @@ impl Channel {
             ready: VecDeque::new(),
             is_shared: false,
             reloaded: false,
-            eager: Eagerness::default(),
             unsent: Vec::new(),
         })
     }
@@ -187,18 +183,7 @@ impl Channel {
         if self.is_shared {
             std::thread::yield_now();
         }
-        let mut latch = false;
-        let Channel { waiter, ready, eager, .. } = self;
-        let found = eager.look(|| {
-            latch = waiter.look(ready);
-            latch || !ready.is_empty()
-        });
-        if !found {
-            let begun = Instant::now();
-            latch = waiter.wait_for_any(ready);
-            eager.slept(begun.elapsed());
-        }
-        if latch {
+        if self.waiter.wait_for_any(&mut self.ready) {
             self.serve_interrupts();
             self.reloaded |= reload_settings_if_asked();
         }

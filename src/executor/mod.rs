@@ -6,7 +6,6 @@ mod control;
 mod deploy;
 mod describe;
 mod direct;
-mod eager;
 mod extensions;
 mod recognise;
 

@@ -48,22 +48,13 @@ impl Waiter {
     /// Waits for ever; gives the descriptors that can be read or whose other ends are gone, and whether the latch was set. The latch is
     /// reset already. The process exits if the postmaster died.
     pub(crate) fn wait_for_any(&self, ready: &mut VecDeque<RawFd>) -> bool {
-        self.gather(ready, -1)
-    }
-
-    /// As [`Waiter::wait_for_any`], of what there is now.
-    pub(crate) fn look(&self, ready: &mut VecDeque<RawFd>) -> bool {
-        self.gather(ready, 0)
-    }
-
-    fn gather(&self, ready: &mut VecDeque<RawFd>, timeout_ms: i64) -> bool {
         let mut events = [pg_sys::WaitEvent::default(); AT_ONCE];
         let mut latch = false;
         // SAFETY: the set is alive; no more events are written than there is room for.
         unsafe {
             let got = pg_sys::WaitEventSetWait(
                 self.set,
-                timeout_ms,
+                -1,
                 events.as_mut_ptr(),
                 events.len() as i32,
                 pg_sys::PG_WAIT_EXTENSION,
