@@ -151,3 +151,49 @@ fn every_error_is_explained() {
         assert!(missing.is_empty(), "docs/{document} does not have {missing:?}");
     }
 }
+
+/// The anchor that a heading gets where Markdown is shown.
+fn anchor(heading: &str) -> String {
+    let plain = heading.trim_start_matches('#').trim().to_lowercase();
+    plain
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | ' '))
+        .map(|letter| if letter == ' ' { '-' } else { letter })
+        .collect()
+}
+
+/// A Markdown text without its fenced blocks.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folders = [root.clone(), root.join("docs"), root.join("tests")];
+    let is_document = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "md");
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder of documents"));
+    let documents: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).filter(is_document).collect();
+    assert!(documents.len() > 10, "there are more documents than {documents:?}");
+    let mut broken = Vec::new();
+    for document in &documents {
+        let text = std::fs::read_to_string(document).expect("a document");
+        for link in prose(&text).split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, place) = link.split_once('#').unwrap_or((link, ""));
+            let folder = document.parent().expect("a document is in a folder");
+            let target = if file.is_empty() { document.clone() } else { folder.join(file) };
+            let leads = target.exists()
+                && (place.is_empty() || {
+                    let target = std::fs::read_to_string(&target).expect("a document");
+                    prose(&target).lines().any(|line| line.starts_with('#') && anchor(line) == place)
+                });
+            if !leads {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
+}
