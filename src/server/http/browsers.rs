@@ -47,6 +47,9 @@ pub(super) fn check(settings: &Settings, headers: &HeaderMap, uri: &Uri) -> Resu
     let any = settings.allowed_origins.iter().any(|origin| origin == "*");
     let mut page = None;
     for origin in headers.get_all(ORIGIN) {
+        if is_same_origin(settings, headers, origin) {
+            continue;
+        }
         if any {
             page = Some(HeaderValue::from_static("*"));
             continue;
@@ -80,6 +83,17 @@ pub(super) fn check(settings: &Settings, headers: &HeaderMap, uri: &Uri) -> Resu
         }
     }
     Ok(page)
+}
+
+/// A page that this server itself has served, which is the console: under an address, or a name that nobody else can have lead here.
+fn is_same_origin(settings: &Settings, headers: &HeaderMap, origin: &HeaderValue) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(sent), None) = (hosts.next(), hosts.next()) else { return false };
+    let Some((_, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
+    let name = host(authority);
+    authority.as_bytes().eq_ignore_ascii_case(sent.as_bytes())
+        && !authority.is_empty()
+        && (is_own(settings, &name) || !is_public(&name))
 }
 
 fn foreign(message: String) -> Failure {

@@ -18,6 +18,37 @@ fn send(cluster: &Cluster, method: &str, path: &str, lines: &[&str], body: &str)
     wire.read_answer(method).expect("an answer")
 }
 
+/// The console's own requests: a browser sends an origin with its scripts and with everything that is posted.
+#[test]
+fn a_page_of_this_servers_own_is_let_in() {
+    let cluster = shared();
+    for host in ["127.0.0.1:9000", "localhost:9000", "[::1]:9000", "gateway:9000", "db.lan"] {
+        for scheme in ["http", "https"] {
+            let lines = [
+                &format!("Host: {host}")[..],
+                &format!("Origin: {scheme}://{host}"),
+                "Sec-Fetch-Site: same-origin",
+                CHROME,
+            ];
+            let answer = send(&cluster, "GET", "/health", &lines, "").ok();
+            assert!(answer.header("access-control-allow-origin").is_none(), "{host}: {answer}");
+        }
+    }
+    // A name that leads here is another's page; so is another port, and one that two hosts are named for.
+    for (host, origin) in [
+        ("evil.example:9000", "http://evil.example:9000"),
+        ("127.0.0.1.evil.example", "http://127.0.0.1.evil.example"),
+        ("127.0.0.1:9000", "http://127.0.0.1:9001"),
+        ("127.0.0.1:9000", "http://127.0.0.1"),
+        ("127.0.0.1:9000\r\nHost: 127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+    ] {
+        let answer =
+            send(&cluster, "GET", "/health", &[&format!("Host: {host}"), &format!("Origin: {origin}"), CHROME], "");
+        assert!(answer.status == 403 || answer.status == 400, "{host} {origin}: {answer}");
+    }
+}
+
 /// One with a function that a GET may call.
 fn bundle() -> Files {
     fixtures::tiny().file("functions/g.pssql", "CREATE FUNCTION g() RETURNS integer LANGUAGE sql STABLE AS 'SELECT 2';")

@@ -48,6 +48,8 @@ impl Attempts<'_> {
 
 const OTHERS: (u16, &str) = (403, "platform_isolation_violation");
 const ADMINS: (u16, &str) = (401, "unauthorized");
+/// To a platform's own administrator, whose scope the token lacks.
+const SCOPE: (u16, &str) = (403, "insufficient_scope");
 
 #[test]
 fn a_platforms_token_opens_nothing_of_others() {
@@ -159,15 +161,19 @@ fn a_platforms_token_opens_nothing_of_others() {
             "/admin/suspend-tenant",
             "/admin/resume-tenant",
             "/admin/drop-tenant",
-            "/admin/adopt",
             "/admin/platform-token",
         ] {
-            attempts.post(path, &tenant, ADMINS.0, ADMINS.1);
+            attempts.post(path, &tenant, SCOPE.0, SCOPE.1);
         }
-        attempts.get(&format!("/admin/databases?platform={platform}"), ADMINS.0, ADMINS.1);
-        attempts.get(&format!("/admin/tokens?platform={platform}"), ADMINS.0, ADMINS.1);
+        attempts.post("/admin/adopt", &tenant, ADMINS.0, ADMINS.1);
+        attempts.get(&format!("/admin/databases?platform={platform}"), SCOPE.0, SCOPE.1);
+        attempts.get(&format!("/admin/tokens?platform={platform}"), SCOPE.0, SCOPE.1);
+        for list in ["tenants", "deployments", "changelog", "functions", "drift", "workers"] {
+            attempts.get(&format!("/admin/{list}?platform={platform}"), ADMINS.0, ADMINS.1);
+        }
     }
-    attempts.post("/admin/revoke-token", &json!({"id": deployment}), ADMINS.0, ADMINS.1);
+    attempts.post("/admin/revoke-token", &json!({"id": deployment}), SCOPE.0, SCOPE.1);
+    attempts.post("/admin/rotate-token", &json!({"id": deployment}), SCOPE.0, SCOPE.1);
     attempts.get("/admin/platforms", ADMINS.0, ADMINS.1);
     // The other's token with something of one's own, no token, and what is nearly one.
     let nearly = [

@@ -63,14 +63,15 @@ fn a_complete_stream_is_a_committed_one() {
 fn an_executor_that_ends_on_the_way() {
     let cluster = shared();
     let platform = Platform::register(&cluster, "ended", &files());
-    let before = pid(&platform);
+    // Other tests of this server sleep too.
+    let asleep = format!("FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = '{}'", platform.database());
     let streamed = std::thread::scope(|scope| {
         let call = scope.spawn(|| Streamed::of(&platform, "slow_at", json!([20_000])));
         acceptance::eventually("the function to sleep", || {
-            let asleep = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
-            acceptance::wait::check(!sql::texts(&mut cluster.control(), asleep).is_empty(), "not yet")
+            let pids = sql::texts(&mut cluster.control(), &format!("SELECT pid::text {asleep}"));
+            acceptance::wait::check(!pids.is_empty(), "not yet")
         });
-        sql::text(&mut cluster.control(), &format!("SELECT pg_terminate_backend({before})"));
+        sql::text(&mut cluster.control(), &format!("SELECT pg_terminate_backend(pid)::text {asleep}"));
         call.join().expect("the call")
     });
     let (rows, error) = streamed.broken();
