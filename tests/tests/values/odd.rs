@@ -155,7 +155,10 @@ fn zero_bytes_and_lone_surrogates_are_refused_where_postgresql_cannot_keep_them(
 
 #[test]
 fn strings_of_many_megabytes_and_deep_json() {
-    let cluster = Cluster::builder().setting("stonescriptdb.max_request_body", "64MB").start();
+    let cluster = Cluster::builder()
+        .setting("stonescriptdb.max_request_body", "64MB")
+        .setting("stonescriptdb.max_json_depth", "1000000")
+        .start();
     let platform = Platform::register(&cluster, "big", &echoes());
     let text = "ä🙂\n".repeat(10 * 1024 * 1024 / 7);
     assert_eq!(platform.call("length_of", json!([text])).value(), text.chars().count());
@@ -167,8 +170,8 @@ fn strings_of_many_megabytes_and_deep_json() {
     let answer = platform.call("texts", json!([list]));
     assert_eq!(answer.value().as_array().map(Vec::len), Some(1_000_000));
 
-    // So deep that PostgreSQL's own parser gives up, which must not be the end of anything.
-    for depth in [100, 1_000, 2_000_000] {
+    // So deep that PostgreSQL's own parser gives up, and deeper than is let through to it: neither must be the end of anything.
+    for depth in [100, 1_000, 500_000, 2_000_000] {
         let deep = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         for function in ["json_", "jsonb_", "text_"] {
             let answer = platform.call_text(function, &format!("[{deep}]"));
