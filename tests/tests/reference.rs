@@ -197,3 +197,33 @@ fn links_between_documents_lead_somewhere() {
     }
     assert!(broken.is_empty(), "links that lead nowhere:\n{}", broken.join("\n"));
 }
+
+/// All source text of a suite.
+fn source_of(suite: &str) -> String {
+    let place = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(suite);
+    let mut open = vec![place.with_extension("rs"), place];
+    let mut text = String::new();
+    while let Some(path) = open.pop() {
+        if let Ok(entries) = std::fs::read_dir(&path) {
+            open.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if let Ok(source) = std::fs::read_to_string(&path) {
+            text.push_str(&source);
+        }
+    }
+    text
+}
+
+/// What docs/security.md says to be shown by a test is shown by one that there is.
+#[test]
+fn the_tests_that_the_threat_model_names_exist() {
+    let text = std::fs::read_to_string(docs("security.md")).expect("docs/security.md");
+    let quoted = text.split('`').skip(1).step_by(2);
+    let named: Vec<(&str, &str)> = quoted
+        .filter_map(|name| name.split_once("::"))
+        .filter(|(suite, test)| !suite.contains('/') && *suite != "suite" && !test.is_empty())
+        .collect();
+    assert!(named.len() > 100, "the names of tests are not found: {named:?}");
+    let missing: Vec<_> =
+        named.iter().filter(|(suite, test)| !source_of(suite).contains(&format!("fn {test}("))).collect();
+    assert!(missing.is_empty(), "docs/security.md names tests that are not there: {missing:?}");
+}
