@@ -18,6 +18,9 @@ use crate::wait::{PATIENCE, eventually};
 /// The port in the name of the Unix socket. All clusters use the same: each has a socket directory of its own.
 pub(crate) const SOCKET_PORT: u16 = 5432;
 
+/// The process id of the server worker.
+const SERVER_WORKER: &str = "SELECT pid::text FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
+
 /// A server of one's own: its own data directory, Unix socket and HTTP port, no TCP for libpq, stonescriptdb preloaded and created in
 /// the database `postgres`. It stops and its directory goes when this is dropped; if that is in a panic, the end of its log is printed.
 pub struct Cluster {
@@ -163,6 +166,25 @@ impl Cluster {
             }
             sleep(Duration::from_millis(20));
         }
+    }
+
+    /// The process id of the server worker.
+    #[track_caller]
+    pub fn server_worker(&self) -> String {
+        crate::sql::text(&mut self.control(), SERVER_WORKER)
+    }
+
+    /// Ends the server worker alone, as an administrator would, and waits until it is gone: from then on a healthy service is that of
+    /// the next one, which PostgreSQL starts five seconds later.
+    #[track_caller]
+    pub fn end_server_worker(&self) {
+        let mut control = self.control();
+        let before = crate::sql::text(&mut control, SERVER_WORKER);
+        crate::sql::done(control.query(&format!("SELECT pg_terminate_backend({before})"), &[]));
+        crate::eventually("the server worker to end", || {
+            let now = crate::sql::texts(&mut control, SERVER_WORKER);
+            crate::wait::check(!now.contains(&before), format!("{now:?}"))
+        });
     }
 
     /// All that the server has logged so far.

@@ -125,8 +125,7 @@ fn postgresql_refuses_what_a_call_must_not_do() {
     let platform = Platform::register(&cluster, "attempt", &attempts());
     let other = Platform::register(&cluster, "victim", &fixtures::shop());
     let mut control = cluster.control();
-    let server_pid =
-        sql::text(&mut control, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'");
+    let server_pid = cluster.server_worker();
     let before = platform.snapshot();
     let mut wrong = String::new();
     for (name, _) in ATTEMPTS {
@@ -160,8 +159,7 @@ fn postgresql_refuses_what_a_call_must_not_do() {
     let roles = "SELECT count(*) FROM pg_roles WHERE rolname = 'evil'";
     assert_eq!(sql::text(&mut control, roles), "0");
     assert!(!std::path::Path::new("/tmp/stonescriptdb_evil").exists());
-    let now = sql::text(&mut control, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'");
-    assert_eq!(now, server_pid, "the server worker was ended");
+    assert_eq!(cluster.server_worker(), server_pid, "the server worker was ended");
     assert_eq!(platform.call("f", json!([])).value(), 1);
     assert_eq!(other.call("count_customers", json!([])).value(), 0);
 }

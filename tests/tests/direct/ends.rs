@@ -92,8 +92,7 @@ fn the_server_worker_ends_and_comes_back() {
     let cluster = Cluster::start();
     let platform = Platform::register(&cluster, "again", &fixtures::tiny());
     let mut line = settled(&cluster, &platform);
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-    cluster.control().execute(end, &[]).expect("terminated");
+    cluster.end_server_worker();
     assert!(line.wire.is_closed());
     cluster.wait_ready();
     settled(&cluster, &platform).call("f", json!([])).ok();

@@ -52,12 +52,11 @@ impl<'a> World<'a> {
         victim.call("add_customer", json!(["Ada"])).ok();
         let spy = Platform::register(cluster, "spy", &fixtures::tiny());
         let mut control = cluster.control();
-        let server = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
         let like = format!(
             "SELECT datname FROM pg_database WHERE datname LIKE 'stonescriptdb\\_template\\_{}\\_%'",
             victim.name
         );
-        let (server, template) = (sql::text(&mut control, server), sql::text(&mut control, &like));
+        let (server, template) = (cluster.server_worker(), sql::text(&mut control, &like));
         let mut world = World { cluster, spy, victim, server, template, before: Vec::new(), databases: Vec::new() };
         let files = files(&world);
         world.spy.register_again(&files).ok();
@@ -110,8 +109,7 @@ impl<'a> World<'a> {
         }
         let made = self.cluster.dir().join("evil");
         assert!(!made.exists(), "a file was written");
-        let server = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-        assert_eq!(sql::text(&mut self.cluster.control(), server), self.server, "the server worker was ended");
+        assert_eq!(self.cluster.server_worker(), self.server, "the server worker was ended");
         assert!(!self.cluster.log().contains(ADMIN_TOKEN), "the admin token is in the log");
         assert_eq!(self.cluster.http().admin().get("/admin/tokens").status, 200, "the admin token has changed");
     }

@@ -55,8 +55,9 @@ fn a_control_database_that_only_reads_keeps_calls_and_refuses_deployments() {
     let archive = fixtures::shop().file("views/more.pssql", "CREATE VIEW more AS SELECT 1 AS one;\n").tar_gz();
     sql::done(cluster.control().batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on"));
     // Those that are connected have not heard of it.
-    let ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type LIKE 'stonescriptdb%'";
+    let ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND backend_type LIKE 'stonescriptdb%' AND backend_type <> 'stonescriptdb server'";
     sql::done(cluster.control().query(ours, &[]));
+    cluster.end_server_worker();
     cluster.wait_ready();
     platform.call("add_customer", json!(["Ada"])).ok();
     let answer = cluster.http().migrate(&platform.name, None, &archive, &[]);

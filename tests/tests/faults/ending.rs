@@ -63,9 +63,7 @@ fn a_server_worker_that_is_to_end_lets_calls_end() {
     std::thread::scope(|scope| {
         let caller = scope.spawn(|| platform.call("nap", json!([1.5])));
         wait_asleep(&cluster);
-        let ended =
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-        sql::done(cluster.control().query(ended, &[]));
+        cluster.end_server_worker();
         assert_eq!(caller.join().expect("the caller").value(), 1.5);
     });
     cluster.wait_ready();

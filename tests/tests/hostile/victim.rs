@@ -174,7 +174,7 @@ pub fn files() -> Files {
 }
 
 fn pid(cluster: &Cluster) -> String {
-    sql::text(&mut cluster.control(), "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'")
+    cluster.server_worker()
 }
 
 /// Kilobytes that are a process's own.

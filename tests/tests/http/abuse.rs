@@ -37,7 +37,7 @@ impl Victim {
 }
 
 fn server_pid(cluster: &Cluster) -> String {
-    sql::text(&mut cluster.control(), "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'")
+    cluster.server_worker()
 }
 
 #[test]

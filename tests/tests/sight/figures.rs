@@ -139,8 +139,7 @@ fn what_is_counted_outlives_the_server_worker() {
     for _ in 0..5 {
         platform.call("f", json!([])).ok();
     }
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-    cluster.control().execute(end, &[]).expect("terminated");
+    cluster.end_server_worker();
     cluster.wait_ready();
     platform.call("f", json!([])).ok();
     assert_eq!(outcomes(&cluster, &platform.name)[0], ("ok", 6.0));

@@ -76,10 +76,7 @@ fn the_first_rows_come_while_the_function_runs() {
 fn a_reader_that_waits_costs_no_memory() {
     let cluster = one_executor().setting("stonescriptdb.stall_timeout", "60s").start();
     let platform = Platform::register(&cluster, "waits", &files());
-    let server = acceptance::sql::text(
-        &mut cluster.control(),
-        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'",
-    );
+    let server = cluster.server_worker();
     let memory = || {
         let status = std::fs::read_to_string(format!("/proc/{server}/status")).expect("the process to be there");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");

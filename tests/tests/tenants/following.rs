@@ -145,8 +145,7 @@ fn ddl_while_the_server_worker_is_away_is_found_when_it_is_back() {
     let cluster = Cluster::start();
     let platform = Platform::register(&cluster, "away", &notes());
     let mut inside = cluster.connect(&platform.database());
-    let stop = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-    sql::done(cluster.control().batch_execute(stop));
+    cluster.end_server_worker();
     sql::done(inside.batch_execute("ALTER TABLE notes ADD extra int"));
     cluster.wait_ready();
     eventually("the change to be noted", || {

@@ -12,9 +12,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// Bytes that the server worker has for itself.
 fn memory(cluster: &Cluster) -> u64 {
-    let query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'stonescriptdb server'";
-    let pid = sql::text(&mut cluster.control(), query);
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the worker is there");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", cluster.server_worker())).expect("the worker is there");
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells it");
     line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("a number") * 1024
 }
