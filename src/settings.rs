@@ -24,6 +24,8 @@ static LISTEN_ADDRESSES: Text = Text::new(Some(c"127.0.0.1"));
 static PORT: Number = Number::new(9000);
 /// Loopback by default, for the same reason.
 static ALLOWED_NETWORKS: Text = Text::new(Some(c"127.0.0.0/8, ::1/128"));
+/// None: all listeners let the same networks in.
+static LISTENER_NETWORKS: Text = Text::new(Some(c""));
 /// Whose X-Forwarded-For counts; none by default, for anyone can write that header.
 static TRUSTED_PROXIES: Text = Text::new(Some(c""));
 /// Empty: administration over HTTP is off.
@@ -159,7 +161,10 @@ pub(crate) struct Settings {
     pub(crate) database: String,
     pub(crate) listen_addresses: Vec<String>,
     pub(crate) port: u16,
+    /// For the listeners that have none of their own.
     pub(crate) allowed_networks: Vec<IpNet>,
+    /// By address or host name, as it was given.
+    pub(crate) listener_networks: Vec<(String, Vec<IpNet>)>,
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// What the admin token hashes to; none: administration over HTTP is off.
     pub(crate) admin_token: Option<Hash>,
@@ -228,6 +233,7 @@ pub(crate) fn current() -> Settings {
         listen_addresses: list(&LISTEN_ADDRESSES),
         port: u16::try_from(PORT.get()).unwrap_or(0),
         allowed_networks: networks(&ALLOWED_NETWORKS),
+        listener_networks: parse_listener_networks(&text(&LISTENER_NETWORKS)).unwrap_or_default(),
         trusted_proxies: networks(&TRUSTED_PROXIES),
         admin_token: secret::of_setting(Secret::Admin),
         require_platform_token: REQUIRE_PLATFORM_TOKEN.get(),
@@ -346,10 +352,46 @@ fn networks(setting: &Text) -> Vec<IpNet> {
     parse_networks(&text(setting)).unwrap_or_default()
 }
 
-/// Parses a list of networks and addresses; the error is the part that is neither.
+/// Parses a list of networks and addresses.
+///
+/// # Errors
+/// What is wrong with it.
 pub(crate) fn parse_networks(value: &str) -> Result<Vec<IpNet>, String> {
     let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| parse_network(part).ok_or_else(|| part.to_owned())).collect()
+    parts.map(|part| parse_network(part).ok_or_else(|| format!("\"{part}\" is no network."))).collect()
+}
+
+/// Parses what listeners let in: `address = network network …`, separated by commas.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse_listener_networks(value: &str) -> Result<Vec<(String, Vec<IpNet>)>, String> {
+    let mut found: Vec<(String, Vec<IpNet>)> = Vec::new();
+    for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let Some((name, networks)) = part.split_once('=').map(|(name, networks)| (name.trim(), networks.trim())) else {
+            return Err(format!(
+                "\"{part}\" has no \"=\". It is address = network network …, and a comma before the next address."
+            ));
+        };
+        if name.is_empty() {
+            return Err(format!("\"{part}\" has no address before the \"=\"."));
+        }
+        if name == "*" || name.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+            return Err(format!(
+                "\"{name}\" is no address of its own. Listeners that are not named have stonescriptdb.allowed_networks."
+            ));
+        }
+        if networks.is_empty() {
+            return Err(format!("\"{name}\" has no networks."));
+        }
+        if found.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            return Err(format!("\"{name}\" stands there twice."));
+        }
+        let networks = networks.split_whitespace();
+        let networks = networks.map(|one| parse_network(one).ok_or_else(|| format!("\"{one}\" is no network.")));
+        found.push((name.to_owned(), networks.collect::<Result<_, _>>()?));
+    }
+    Ok(found)
 }
 
 /// A network, or an address as the network of itself. One of IPv4 addresses in IPv6 (`::ffff:10.0.0.0/104`) is that of the IPv4 addresses:

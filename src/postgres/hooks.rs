@@ -12,15 +12,28 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 use super::error::{guard, text};
 use super::nodes::{pointers, tag};
 
-/// Defines a setting that must be a list of networks: a bad value is refused when it is set or reloaded, and the old one stays.
+/// What a setting with a form must be.
+#[derive(Clone, Copy)]
+pub(crate) enum Checked {
+    /// A list of networks.
+    Networks,
+    /// Lists of networks of single listeners.
+    ListenerNetworks,
+}
+
+/// Defines a setting that has a form: a bad value is refused when it is set or reloaded, with what is wrong with it, and the old one stays.
 pub(crate) fn define_checked(
     name: &'static CStr,
     description: &'static CStr,
     setting: &'static GucSetting<Option<CString>>,
+    checked: Checked,
 ) {
     let (context, flags) = (GucContext::Sighup, GucFlags::empty());
-    let check: pg_sys::GucStringCheckHook = Some(check_networks);
-    // SAFETY: the hook is the function below, which reads the new value.
+    let check: pg_sys::GucStringCheckHook = match checked {
+        Checked::Networks => Some(check_networks),
+        Checked::ListenerNetworks => Some(check_listener_networks),
+    };
+    // SAFETY: the hook is one of the functions below, which read the new value.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(name, description, c"", setting, context, flags, check, None, None);
     }
@@ -31,9 +44,33 @@ unsafe extern "C-unwind" fn check_networks(
     _extra: *mut *mut std::ffi::c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: guc.c passes the address of a string, or of null.
+    // SAFETY: as guc.c calls it.
+    unsafe { check(value, |value| crate::settings::parse_networks(value).map(drop)) }
+}
+
+unsafe extern "C-unwind" fn check_listener_networks(
+    value: *mut *mut std::ffi::c_char,
+    _extra: *mut *mut std::ffi::c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: as guc.c calls it.
+    unsafe { check(value, |value| crate::settings::parse_listener_networks(value).map(drop)) }
+}
+
+/// # Safety
+/// `value` is what guc.c passes to a check hook: the address of a string, or of null.
+unsafe fn check(value: *mut *mut std::ffi::c_char, parse: fn(&str) -> Result<(), String>) -> bool {
+    // SAFETY: the caller's promise.
     let value = unsafe { text(*value) }.unwrap_or_default();
-    crate::settings::parse_networks(&value).is_ok()
+    let Err(wrong) = parse(&value) else { return true };
+    if let Ok(wrong) = CString::new(wrong) {
+        // SAFETY: what GUC_check_errdetail does: the copy is in the memory of errors, and guc.c shows it after this hook.
+        unsafe {
+            pg_sys::pre_format_elog_string(0, std::ptr::null());
+            pg_sys::GUC_check_errdetail_string = pg_sys::format_elog_string(c"%s".as_ptr(), wrong.as_ptr());
+        }
+    }
+    false
 }
 
 /// Makes unknown settings under our prefix an error rather than placeholders.

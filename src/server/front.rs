@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::direct::{self, Back, Habit, Offer};
+use super::doors::Ends;
 use super::http::{Io, Pace};
 use super::outgoing::{Outgoing, Watched};
 use super::parting::Parting;
@@ -104,6 +105,9 @@ impl Front {
     /// Serves a connection, or turns it away.
     pub(super) fn admit(&self, stream: TcpStream, peer: SocketAddr) {
         let settings = self.0.app.settings();
+        // Without it there is no telling whom its listener lets in; its client has gone.
+        let Ok(local) = stream.local_addr() else { return };
+        let ends = Ends { peer: peer.ip(), local: local.ip() };
         let Some(speech) = self.speech() else { return };
         let counted = match self.count(peer.ip().to_canonical(), &settings) {
             Ok(counted) => counted,
@@ -132,7 +136,7 @@ impl Front {
                     Outgoing::tls(stream)
                 }
             };
-            stream.serve(|stream| serve(app, &counted.front.0.router, stream, patience, peer)).await;
+            stream.serve(|stream| serve(app, &counted.front.0.router, stream, patience, ends)).await;
         });
     }
 
@@ -210,7 +214,7 @@ pub(super) async fn tell(mut stream: TcpStream, words: Vec<u8>) {
     }
 }
 
-async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: Duration, peer: SocketAddr) {
+async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: Duration, ends: Ends) {
     // A TLS session cannot be passed on.
     let habit = if stream.is_plain() { Habit::default() } else { Habit::of_settled() };
     let mut pace = Pace::of_new();
@@ -218,10 +222,10 @@ async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: 
     loop {
         let settings = app.settings();
         let io = Io::new(stream, read, habit.clone(), pace.clone(), &settings);
-        let Some((io, more, offer)) = serve_by_hyper(app, router, &habit, &pace, io, peer).await else { return };
+        let Some((io, more, offer)) = serve_by_hyper(app, router, &habit, &pace, io, ends).await else { return };
         let flushes = io.stream.flushes();
         let Some(Ok(waiting)) = io.stream.into_stream().map(TcpStream::into_std) else { return };
-        match direct::hand_over(app, waiting, more.into(), offer, peer.ip()).await {
+        match direct::hand_over(app, waiting, more.into(), offer, ends).await {
             Back::Closed => return,
             Back::Last { stream: last, words } => {
                 let Ok(last) = TcpStream::from_std(last) else { return };
@@ -249,7 +253,7 @@ async fn serve_by_hyper(
     habit: &Habit,
     pace: &Pace,
     io: Io,
-    peer: SocketAddr,
+    ends: Ends,
 ) -> Option<(Io, Bytes, Box<Offer>)> {
     let settings = app.settings();
     let mut stopping = app.stopping.subscribe();
@@ -257,7 +261,7 @@ async fn serve_by_hyper(
         habit.begun();
         pace.begun();
         let has_body = !request.is_end_stream();
-        let reply = http::respond(app.clone(), router.clone(), habit.clone(), peer.ip(), request);
+        let reply = http::respond(app.clone(), router.clone(), habit.clone(), ends, request);
         async move {
             let Ok(response) = reply.await;
             if has_body && response.status().as_u16() >= 400 {

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::doors::Doors;
 use super::front::Front;
 use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, refusals, tokens};
 use crate::postgres::worker;
-use crate::settings::Settings;
 
 /// How often idle executors are looked over.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -121,22 +121,38 @@ async fn listen(app: Arc<App>, alive: mpsc::Sender<()>) {
     let mut reloads = app.reloads.subscribe();
     let room = worker::raise_descriptor_limit().saturating_sub(OWN_DESCRIPTORS);
     let front = Front::new(app.clone(), alive, room);
-    let mut served = None;
-    let mut listeners = None;
+    // What the doors in use were made of, where HTTP is served now, and what keeps the listeners.
+    let (mut made_of, mut served, mut listeners) = (None, None, None);
     loop {
         let settings = app.settings();
         let speaks = front.speak(&settings);
-        let wanted = speaks.then(|| (settings.listen_addresses.clone(), settings.port));
+        let asked = (settings.listen_addresses.clone(), settings.port, settings.listener_networks.clone());
+        if made_of.as_ref() != Some(&asked) {
+            match Doors::of(&settings, |message| app.main.log(message)).await {
+                Ok(doors) => {
+                    app.set_doors(doors);
+                    made_of = Some(asked);
+                }
+                Err(reason) => app.main.log(match &made_of {
+                    Some(_) => format!(
+                        "stonescriptdb.listener_networks was not reloaded: {reason}; listeners, and whom they let in, stay as they were"
+                    ),
+                    None => format!(
+                        "stonescriptdb.listener_networks is of no use: {reason}. HTTP is not served until that is mended and the \
+                         settings are reloaded"
+                    ),
+                }),
+            }
+        }
+        let wanted = (speaks && made_of.is_some()).then(|| app.doors().addresses().to_vec());
         if wanted != served {
             // Closed before others are opened: they may be the same.
             drop(listeners.take());
-            if wanted.is_some() {
-                let (stop, stopped) = watch::channel(());
-                for address in addresses(&app, &settings) {
-                    tokio::spawn(serve_address(front.clone(), address, stopped.clone()));
-                }
-                listeners = Some(stop);
+            let (stop, stopped) = watch::channel(());
+            for address in wanted.iter().flatten() {
+                tokio::spawn(serve_address(front.clone(), *address, stopped.clone()));
             }
+            listeners = Some(stop);
             served = wanted;
         }
         tokio::select! {
@@ -144,32 +160,6 @@ async fn listen(app: Arc<App>, alive: mpsc::Sender<()>) {
             changed = reloads.changed() => if changed.is_err() { return },
         }
     }
-}
-
-fn addresses(app: &App, settings: &Settings) -> Vec<SocketAddr> {
-    if settings.port == 0 {
-        return Vec::new();
-    }
-    let mut found = Vec::new();
-    for host in &settings.listen_addresses {
-        let resolved = match host.as_str() {
-            "*" => {
-                Ok(vec![([0, 0, 0, 0], settings.port).into(), (std::net::Ipv6Addr::UNSPECIFIED, settings.port).into()])
-            }
-            host => std::net::ToSocketAddrs::to_socket_addrs(&(host, settings.port)).map(Iterator::collect),
-        };
-        match resolved {
-            Ok(addresses) => found.extend::<Vec<SocketAddr>>(addresses),
-            Err(error) => {
-                app.main.log(format!(
-                    "\"{host}\" in stonescriptdb.listen_addresses is no address of this machine: {error}"
-                ));
-            }
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
 }
 
 async fn serve_address(front: Front, address: SocketAddr, mut stopped: watch::Receiver<()>) {

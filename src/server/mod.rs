@@ -8,6 +8,7 @@ mod broker;
 pub(crate) mod calls;
 mod deploy;
 mod direct;
+mod doors;
 mod front;
 pub(crate) mod http;
 mod launcher;
@@ -80,6 +81,8 @@ pub(crate) struct App {
     deployments: deploy::Gates,
     jobs: deploy::Jobs,
     follow: deploy::Follow,
+    /// What is listened on, and whom that lets in.
+    doors: RwLock<Arc<doors::Doors>>,
     /// Open HTTP connections.
     connections: AtomicUsize,
     used: tokens::Used,
@@ -101,6 +104,16 @@ impl App {
 
     pub(crate) fn registry(&self) -> Arc<Registry> {
         read(&self.registry)
+    }
+
+    fn doors(&self) -> Arc<doors::Doors> {
+        read(&self.doors)
+    }
+
+    /// Listeners, or whom they let in, have changed. Executors that serve connections have it from before.
+    fn set_doors(&self, doors: doors::Doors) {
+        replace(&self.doors, doors);
+        seats::next_epoch();
     }
 
     /// That something can be written here, by this version.
@@ -170,6 +183,7 @@ pub(crate) fn main() -> ! {
         deployments: deploy::Gates::default(),
         jobs: deploy::Jobs::default(),
         follow: deploy::Follow::default(),
+        doors: RwLock::default(),
         connections: AtomicUsize::new(0),
         used: tokens::Used::default(),
         refusals: refusals::Refusals::default(),

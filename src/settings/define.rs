@@ -53,11 +53,19 @@ pub(crate) fn define() {
         c"stonescriptdb.allowed_networks",
         c"Networks (CIDR) from which HTTP requests are accepted, separated by commas.",
         &ALLOWED_NETWORKS,
+        hooks::Checked::Networks,
+    );
+    hooks::define_checked(
+        c"stonescriptdb.listener_networks",
+        c"Networks (CIDR) of single listeners, in the place of allowed_networks: address = network network, separated by commas.",
+        &LISTENER_NETWORKS,
+        hooks::Checked::ListenerNetworks,
     );
     hooks::define_checked(
         c"stonescriptdb.trusted_proxies",
         c"Networks (CIDR) of proxies whose X-Forwarded-For header is believed, separated by commas.",
         &TRUSTED_PROXIES,
+        hooks::Checked::Networks,
     );
     secret::define(
         Secret::Admin,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ const BOUNDARY: &str = "----acceptance-5f0c9e2b7d1a4c38";
 /// A client of a cluster's HTTP service. Every request takes a connection of its own; [`Http::wire`] is for more on one.
 #[derive(Clone)]
 pub struct Http {
+    address: IpAddr,
     port: u16,
     admin_token: Option<String>,
     headers: Vec<(String, String)>,
@@ -26,7 +28,13 @@ pub struct Http {
 impl Http {
     /// A client of 127.0.0.1:`port`.
     pub fn new(port: u16, admin_token: Option<&str>) -> Http {
-        Http { port, admin_token: admin_token.map(str::to_owned), headers: Vec::new(), timeout: TIMEOUT }
+        let admin_token = admin_token.map(str::to_owned);
+        Http { address: Ipv4Addr::LOCALHOST.into(), port, admin_token, headers: Vec::new(), timeout: TIMEOUT }
+    }
+
+    /// This client, connecting to another address of this machine.
+    pub fn to(&self, address: &str) -> Http {
+        Http { address: address.parse().expect("an address"), ..self.clone() }
     }
 
     /// This client, sending one header more with every request.
@@ -57,12 +65,12 @@ impl Http {
     /// A connection for raw bytes.
     #[track_caller]
     pub fn wire(&self) -> Wire {
-        self.try_wire().unwrap_or_else(|e| panic!("connecting to 127.0.0.1:{}: {e}", self.port))
+        self.try_wire().unwrap_or_else(|e| panic!("connecting to {} at {}: {e}", self.address, self.port))
     }
 
     /// A connection for raw bytes, if there is one to be had.
     pub fn try_wire(&self) -> io::Result<Wire> {
-        Wire::connect(self.port, self.timeout)
+        Wire::connect(self.address, self.port, self.timeout)
     }
 
     /// The bytes of a request; `headers` beside Host, Content-Length and this client's own.

@@ -1,7 +1,7 @@
 //! One connection, byte by byte: for requests that no client library would send, and for several on one connection.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,9 +16,9 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects to 127.0.0.1:`port`; reading and writing give up after `timeout`.
-    pub fn connect(port: u16, timeout: Duration) -> io::Result<Wire> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// Connects; reading and writing give up after `timeout`.
+    pub fn connect(address: IpAddr, port: u16, timeout: Duration) -> io::Result<Wire> {
+        let address = SocketAddr::from((address, port));
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;

@@ -188,7 +188,8 @@ fn answers_are_read_in_every_framing() {
         b"HTTP/1.1 100 Continue\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
     );
-    let mut wire = Wire::connect(stub(vec![interim, fine]), Duration::from_secs(5)).unwrap();
+    let mut wire =
+        Wire::connect(std::net::Ipv4Addr::LOCALHOST.into(), stub(vec![interim, fine]), Duration::from_secs(5)).unwrap();
     wire.send(b"x").unwrap();
     assert_eq!(wire.read_answer("POST").unwrap().status, 100);
     wire.send(b"x").unwrap();

@@ -27,7 +27,9 @@ pub struct Handover {
     pub tenant: String,
     /// The database, for errors.
     pub database: String,
-    /// The networks, by address and length, from which requests are let in; none is all that the listener lets in.
+    /// The networks that the listener lets in, by address and length.
+    pub allowed: Vec<(IpAddr, u8)>,
+    /// The networks of the platform, of these; none is all.
     pub networks: Option<Vec<(IpAddr, u8)>>,
     /// How many requests a second the platform may send.
     pub limit: Option<Limit>,

@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) terms: Handover,
     /// Where its calls are counted.
     pub(super) platform: Platform,
+    /// The listener's networks.
+    allowed: Vec<IpNet>,
     /// The platform's networks.
     networks: Option<Vec<IpNet>>,
     /// Read and not answered.
@@ -58,9 +60,8 @@ pub(super) enum Sent {
 impl Client {
     pub(super) fn new(stream: OwnedFd, seated: Seated, terms: Handover, read: &[u8]) -> Client {
         let platform = Platform::of(&terms.platform);
-        let network = |(address, length): &(IpAddr, u8)| IpNet::new(*address, *length).ok();
-        let networks = terms.networks.as_ref().map(|networks| networks.iter().filter_map(network).collect());
-        Client { stream: stream.into(), seated, terms, platform, networks, buffer: read.to_vec(), known: None }
+        let (allowed, networks) = (read_networks(&terms.allowed), terms.networks.as_deref().map(read_networks));
+        Client { stream: stream.into(), seated, terms, platform, allowed, networks, buffer: read.to_vec(), known: None }
     }
 
     /// Reads what is there.
@@ -106,7 +107,7 @@ impl Client {
         if self.known.as_ref().is_some_and(|known| self.buffer.starts_with(&known.bytes)) {
             return Some(true);
         }
-        match plain::head(&self.buffer, self.terms.peer, settings) {
+        match plain::head(&self.buffer, self.terms.peer, &self.allowed, settings) {
             Head::Plain(head) => {
                 let bytes = self.buffer.get(..head.length)?.to_vec();
                 self.known = Some(Known { bytes, head: *head });
@@ -172,4 +173,8 @@ impl Client {
         }
         None
     }
+}
+
+fn read_networks(plain: &[(IpAddr, u8)]) -> Vec<IpNet> {
+    plain.iter().filter_map(|(address, length)| IpNet::new(*address, *length).ok()).collect()
 }

@@ -160,7 +160,7 @@ impl Attendant {
             refuse(handed);
             return true;
         };
-        let message = handed.offer.handover(seat, seated.connection(), handed.peer);
+        let message = handed.offer.handover(seat, seated.connection(), handed.peer, &handed.allowed);
         let frame = encode_with(FrameKind::Handover, &message, |frame| frame.extend_from_slice(&handed.read));
         let away = Away {
             seat,

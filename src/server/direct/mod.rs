@@ -15,11 +15,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use stonescriptdb_protocol::Handover;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::App;
+use super::doors::Ends;
 use super::pool::Target;
 use crate::postgres::seats::SEATS;
 pub(super) use habit::{Habit, Offer};
@@ -62,6 +64,8 @@ struct Handed {
     read: Vec<u8>,
     offer: Box<Offer>,
     peer: IpAddr,
+    /// The networks that its listener lets in.
+    allowed: Vec<IpNet>,
     back: oneshot::Sender<Back>,
 }
 
@@ -165,13 +169,7 @@ impl Lent {
 }
 
 /// Passes a connection on; resolves when an executor has done with it. At once, if none can have it.
-pub(super) async fn hand_over(
-    app: &Arc<App>,
-    stream: TcpStream,
-    read: Vec<u8>,
-    offer: Box<Offer>,
-    peer: IpAddr,
-) -> Back {
+pub(super) async fn hand_over(app: &Arc<App>, stream: TcpStream, read: Vec<u8>, offer: Box<Offer>, ends: Ends) -> Back {
     let target = offer.target.clone();
     if let Some(found) = seek(app, &target)
         && !app.directs.has_any(&target)
@@ -180,7 +178,9 @@ pub(super) async fn hand_over(
         let _ = tokio::time::timeout(AT_ONCE, found).await;
     }
     let (back, returned) = oneshot::channel();
-    match app.directs.hand(&target, Handed { stream, read, offer, peer, back }) {
+    // If they change hereafter, so does the epoch, and the executor lets nobody in.
+    let allowed = app.doors().networks(&app.settings(), ends.local).to_vec();
+    match app.directs.hand(&target, Handed { stream, read, offer, peer: ends.peer, allowed, back }) {
         Ok(()) => returned.await.unwrap_or(Back::Closed),
         Err(handed) => Back::Open { stream: handed.stream, answer: Vec::new(), read: handed.read, served: None },
     }
@@ -204,23 +204,26 @@ fn seek(app: &Arc<App>, target: &Arc<Target>) -> Option<JoinHandle<()>> {
 }
 
 impl Offer {
-    fn handover(&self, seat: u32, connection: u64, peer: IpAddr) -> Handover {
+    fn handover(&self, seat: u32, connection: u64, peer: IpAddr, allowed: &[IpNet]) -> Handover {
         Handover {
             seat,
             connection,
             epoch: self.epoch,
             until_ms: self.until_ms,
             peer,
+            allowed: plain(allowed),
             whom: self.whom.clone(),
             platform: self.platform.clone(),
             tenant: self.tenant.clone(),
             database: self.target.database.to_string(),
             authorization: self.authorization.clone(),
             limit: self.limit,
-            networks: self
-                .networks
-                .as_ref()
-                .map(|networks| networks.iter().map(|network| (network.addr(), network.prefix_len())).collect()),
+            networks: self.networks.as_deref().map(plain),
         }
     }
+}
+
+/// Networks by address and length.
+fn plain(networks: &[IpNet]) -> Vec<(IpAddr, u8)> {
+    networks.iter().map(|network| (network.addr(), network.prefix_len())).collect()
 }

@@ -36,16 +36,12 @@ pub(super) fn client(settings: &Settings, peer: IpAddr, headers: &HeaderMap) -> 
     Ok(client)
 }
 
-/// Lets only the networks pass that the listener allows.
+/// Lets only the networks pass that the listener allows, which [`Doors`](crate::server::doors::Doors) knows.
 ///
 /// # Errors
 /// `unauthorized` (403).
-pub(super) fn require_allowed(settings: &Settings, client: IpAddr) -> Result<(), Failure> {
-    if contains(&settings.allowed_networks, client) {
-        Ok(())
-    } else {
-        Err(refused("requests from this address are not allowed"))
-    }
+pub(super) fn require_allowed(allowed: &[IpNet], client: IpAddr) -> Result<(), Failure> {
+    if contains(allowed, client) { Ok(()) } else { Err(refused("requests from this address are not allowed")) }
 }
 
 const NO_ADDRESS: &str = "the X-Forwarded-For header holds something that is not an address";

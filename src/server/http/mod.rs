@@ -40,6 +40,7 @@ use stonescriptdb_protocol::{Asked, ErrorCode, Failure};
 use tower::ServiceExt;
 
 use super::direct::Habit;
+use super::doors::Ends;
 use super::{App, refusals};
 use crate::settings::Settings;
 use access::Proof;
@@ -154,15 +155,15 @@ pub(super) async fn respond(
     app: Arc<App>,
     router: Router,
     habit: Habit,
-    peer: IpAddr,
+    ends: Ends,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let id = RequestId::of(request.headers());
     // Of a refusal, the log says what it was that was refused. These are references, not copies; the id below is one, too.
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let settings = app.settings();
-    let client = address::client(&settings, peer, request.headers());
-    let entered = enter(&settings, client.clone(), &id, &request);
+    let client = address::client(&settings, ends.peer, request.headers());
+    let entered = enter(&app, &settings, ends, client.clone(), &id, &request);
     drop(settings);
     let (page, reply) = match entered {
         Ok((sender, page)) => {
@@ -173,7 +174,7 @@ pub(super) async fn respond(
         Err(failure) => (None, Err(Failed(failure))),
     };
     if let Some(failure) = answer::failure_of(&reply).filter(|failure| refusals::is_one(failure)) {
-        app.refusals.note(&app, client.unwrap_or(peer), &method, &uri, failure);
+        app.refusals.note(&app, client.unwrap_or(ends.peer), &method, &uri, failure);
     }
     let mut response = answer::finish(reply, id);
     if let Some(page) = page {
@@ -216,13 +217,15 @@ async fn reply(
 
 /// What is looked at before anything else of a request; gives who sends it, and which page if one does.
 fn enter(
+    app: &App,
     settings: &Settings,
+    ends: Ends,
     client: Result<IpAddr, Failure>,
     id: &RequestId,
     request: &Request<Incoming>,
 ) -> Result<(Sender, Option<HeaderValue>), Failure> {
     let client = client?;
-    address::require_allowed(settings, client)?;
+    address::require_allowed(app.doors().networks(settings, ends.local), client)?;
     let page = browsers::check(settings, request.headers(), request.uri())?;
     Ok((Sender::new(settings, client, id.clone(), request.headers()), page))
 }

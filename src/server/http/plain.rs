@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use hyper::{StatusCode, Uri};
+use ipnet::IpNet;
 use stonescriptdb_protocol::Failure;
 
 use super::answer::{RequestId, error_parts, write_head};
@@ -49,8 +50,8 @@ pub(crate) enum Head {
     Other,
 }
 
-/// Reads the head of a request.
-pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
+/// Reads the head of a request from `peer`, to a listener that lets these networks in.
+pub(crate) fn head(bytes: &[u8], peer: IpAddr, allowed: &[IpNet], settings: &Settings) -> Head {
     let limits = stonescriptdb_http::Limits {
         head: settings.max_header_size,
         headers: settings.max_headers,
@@ -62,7 +63,7 @@ pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
         path == v1::CALL || named.is_some()
     };
     match stonescriptdb_http::head(bytes, "POST", &limits, is_call) {
-        stonescriptdb_http::Head::Plain(plain) => called(&plain, peer, settings)
+        stonescriptdb_http::Head::Plain(plain) => called(&plain, peer, allowed, settings)
             .map_or(Head::Other, |head| Head::Plain(Box::new(PlainHead { named, ..head }))),
         stonescriptdb_http::Head::Partial => Head::Partial,
         stonescriptdb_http::Head::Other => Head::Other,
@@ -70,7 +71,12 @@ pub(crate) fn head(bytes: &[u8], peer: IpAddr, settings: &Settings) -> Head {
 }
 
 /// `None` for what has to be looked at by the server worker, an error among it.
-fn called(plain: &stonescriptdb_http::Plain, peer: IpAddr, settings: &Settings) -> Option<PlainHead> {
+fn called(
+    plain: &stonescriptdb_http::Plain,
+    peer: IpAddr,
+    allowed: &[IpNet],
+    settings: &Settings,
+) -> Option<PlainHead> {
     let headers = &plain.headers;
     // Rows as lines are the server worker's business.
     if stonescriptdb_http::wants_lines(headers) {
@@ -87,7 +93,7 @@ fn called(plain: &stonescriptdb_http::Plain, peer: IpAddr, settings: &Settings) 
         return None;
     }
     let client = address::client(settings, peer, headers).ok()?;
-    address::require_allowed(settings, client).ok()?;
+    address::require_allowed(allowed, client).ok()?;
     let mut lines = Vec::new();
     calls::append(&mut lines, headers);
     Some(PlainHead {

@@ -4,6 +4,7 @@ mod addresses;
 mod browsers;
 mod direct;
 mod line;
+mod listeners;
 mod rates;
 mod refusals;
 mod tokens;
