@@ -26,18 +26,18 @@ CREATE FUNCTION plan(schema bytea, platform text DEFAULT NULL, tenant_id text DE
 COMMENT ON FUNCTION plan(bytea, text, text) IS
     'the statements that migrate would run in the database of one tenant, in order; statement_timeout zero is no limit';
 
-CREATE FUNCTION check_list(platform text DEFAULT NULL, tenant_id text DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION check_list(platform text DEFAULT NULL, tenant_id text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_check';
-COMMENT ON FUNCTION check_list(text, text) IS 'the rows of check and of the view drift as JSON';
+COMMENT ON FUNCTION check_list(text, text, text) IS 'the rows of check and of the view drift as JSON';
 
-CREATE FUNCTION "check"(platform text, tenant_id text DEFAULT 'main')
+CREATE FUNCTION "check"(platform text, tenant_id text DEFAULT 'main', schema_name text DEFAULT NULL)
     RETURNS TABLE (kind text, object text, deviation text, detail text)
     LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
     AS $$ SELECT d.kind, d.object, d.deviation, d.detail
-          FROM pg_catalog.jsonb_to_recordset(stonescriptdb.check_list($1, coalesce($2, 'main')))
+          FROM pg_catalog.jsonb_to_recordset(stonescriptdb.check_list($1, coalesce($2, 'main'), $3))
                AS d(kind text, object text, deviation text, detail text) $$;
-COMMENT ON FUNCTION "check"(text, text) IS
-    'how a tenant''s database differs from its bundle, object by object: missing, changed, or extra';
+COMMENT ON FUNCTION "check"(text, text, text) IS
+    'how a tenant''s database differs from its bundle, object by object: missing, changed, extra, or of another owner';
 
 CREATE FUNCTION call(platform text, function text, params jsonb DEFAULT '[]', tenant_id text DEFAULT NULL,
                      schema_name text DEFAULT NULL) RETURNS jsonb

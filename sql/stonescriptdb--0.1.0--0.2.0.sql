@@ -20,6 +20,29 @@ CREATE FUNCTION migrate_all(platform text, schema_name text DEFAULT NULL, schema
 COMMENT ON FUNCTION migrate_all(text, text, bytea, text[], text[], integer, text, integer, boolean, text[], boolean, boolean, text, boolean, boolean) IS
     'brings all databases of a platform''s schema (or those of some tenants) to a bundle, by default the newest: canaries first, the others parallel at a time. wait => false leaves it to the server worker and returns at once. Commits by itself, database by database';
 
+DROP VIEW drift;
+DROP FUNCTION "check"(text, text);
+DROP FUNCTION check_list(text, text);
+CREATE FUNCTION check_list(platform text DEFAULT NULL, tenant_id text DEFAULT NULL, schema_name text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'stonescriptdb_check';
+COMMENT ON FUNCTION check_list(text, text, text) IS 'the rows of check and of the view drift as JSON';
+
+CREATE FUNCTION "check"(platform text, tenant_id text DEFAULT 'main', schema_name text DEFAULT NULL)
+    RETURNS TABLE (kind text, object text, deviation text, detail text)
+    LANGUAGE sql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$ SELECT d.kind, d.object, d.deviation, d.detail
+          FROM pg_catalog.jsonb_to_recordset(stonescriptdb.check_list($1, coalesce($2, 'main'), $3))
+               AS d(kind text, object text, deviation text, detail text) $$;
+COMMENT ON FUNCTION "check"(text, text, text) IS
+    'how a tenant''s database differs from its bundle, object by object: missing, changed, extra, or of another owner';
+
+CREATE VIEW drift AS
+    SELECT d.platform, d.tenant_id, d.database, d.kind, d.object, d.deviation, d.detail, nullif(d.schema_name, '') AS schema_name
+    FROM pg_catalog.jsonb_to_recordset(check_list())
+         AS d(platform text, tenant_id text, database name, kind text, object text, deviation text, detail text, schema_name text);
+COMMENT ON VIEW drift IS 'how the databases of all tenants differ from their bundles; looks into every one of them';
+GRANT SELECT ON drift TO stonescriptdb_admin;
+
 -- moved.sql ------------------------------------------------------------------------------------------------------------------
 
 -- Whose a database is, where DROP EXTENSION does not reach: in its comment. A comment of a DBA's own stays.

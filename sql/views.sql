@@ -124,9 +124,9 @@ COMMENT ON FUNCTION changelog(text, text) IS
     'the history of a tenant''s database: who deployed what and when, from which address, each statement with its duration, and what failed';
 
 CREATE VIEW drift AS
-    SELECT d.platform, d.tenant_id, d.database, d.kind, d.object, d.deviation, d.detail
+    SELECT d.platform, d.tenant_id, d.database, d.kind, d.object, d.deviation, d.detail, nullif(d.schema_name, '') AS schema_name
     FROM pg_catalog.jsonb_to_recordset(check_list())
-         AS d(platform text, tenant_id text, database name, kind text, object text, deviation text, detail text);
+         AS d(platform text, tenant_id text, database name, kind text, object text, deviation text, detail text, schema_name text);
 COMMENT ON VIEW drift IS 'how the databases of all tenants differ from their bundles; looks into every one of them';
 
 CREATE VIEW workers AS

@@ -126,8 +126,8 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             let dropped = deploy::drop_tenant(app, &platform, schema.as_deref(), &tenant, &confirm).await;
             dropped.and_then(|body| text(&body))
         }
-        BackendRequest::Check { platform, tenant } => {
-            let rows = deploy::check(app, platform.as_deref(), tenant.as_deref()).await?;
+        BackendRequest::Check { platform, schema, tenant } => {
+            let rows = deploy::check(app, platform.as_deref(), schema.as_deref(), tenant.as_deref()).await?;
             text(&rows)
         }
         BackendRequest::Tenants(verb) => deploy::tenant_verb(app, verb).await.and_then(|body| text(&body)),

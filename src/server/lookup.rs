@@ -1,6 +1,8 @@
 //! The registry as it stands in memory: from what callers send to databases and roles.
 
-use std::collections::{HashMap, HashSet};
+mod tenants;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -9,6 +11,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, 
 
 use super::pool::Target;
 use super::tokens::{Hash, Index, Token};
+pub(crate) use tenants::{Oids, Tenant, Tenants};
 
 /// Everything that a call needs of the registry.
 #[derive(Default, Debug, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub(crate) struct Registry {
     /// By sanitised name: two platforms that sanitise alike cannot both be registered.
     pub(super) platforms: HashMap<String, Platform>,
     /// The OIDs of all databases.
-    pub(super) oids: HashSet<u32>,
+    pub(super) oids: Oids,
     /// Tenants whose databases are gone while others of their names are there: dropped and restored, most likely.
     pub(super) lost: Vec<Lost>,
     /// A database has another name than its row.
@@ -61,20 +64,7 @@ pub(crate) struct Schema {
     /// As it was uploaded.
     pub(super) name: String,
     /// By sanitised tenant.
-    pub(super) tenants: HashMap<Box<str>, Tenant>,
-}
-
-/// One database.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Tenant {
-    /// The tenant as it was registered; none where that is what it sanitises to.
-    pub(super) written: Option<Box<str>>,
-    /// The database and the call role.
-    pub(super) target: Arc<Target>,
-    /// Deployments made it, and it can be called.
-    pub(super) ready: bool,
-    /// Why calls of it are refused.
-    pub(super) suspended: Option<Box<str>>,
+    pub(super) tenants: Tenants,
 }
 
 /// What a call goes to.
@@ -144,7 +134,7 @@ impl Registry {
     /// The databases of all platforms.
     pub(super) fn tenants(&self) -> impl Iterator<Item = &Tenant> {
         let schemas = self.platforms.values().flat_map(|platform| platform.schemas.values());
-        schemas.flat_map(|schema| schema.tenants.values())
+        schemas.flat_map(|schema| schema.tenants.iter())
     }
 
     /// The token with this hash, expired or not, and whose it is.
@@ -158,13 +148,25 @@ impl Registry {
         self.platforms.values().any(|platform| !platform.tokens.is_empty())
     }
 
-    /// Databases as their owner role sees them: all, those of one platform, or that of one tenant of its own schema.
+    /// Databases as their owner role sees them: all, those of one platform or of one of its stored schemas, or that of one tenant. Without a
+    /// schema a tenant is that of the platform's own.
     ///
     /// # Errors
     /// As [`Registry::tenant`].
-    pub(super) fn owned(&self, platform: Option<&str>, tenant: Option<&str>) -> Result<Vec<Owned>, Failure> {
+    pub(super) fn owned(
+        &self,
+        platform: Option<&str>,
+        schema: Option<&str>,
+        tenant: Option<&str>,
+    ) -> Result<Vec<Owned>, Failure> {
         let one = match (platform, tenant) {
-            (Some(platform), Some(tenant)) => Some(self.tenant(platform, None, Some(tenant))?.target.database.clone()),
+            (Some(platform), Some(tenant)) => {
+                Some(self.tenant(platform, schema, Some(tenant))?.target.database.clone())
+            }
+            _ => None,
+        };
+        let of = match (platform, schema) {
+            (Some(platform), Some(schema)) => Some(self.platform(platform)?.schema(schema)?),
             _ => None,
         };
         let platforms: Vec<&Platform> = match platform {
@@ -173,8 +175,8 @@ impl Registry {
         };
         let mut found = Vec::new();
         for platform in platforms {
-            for schema in platform.schemas.values() {
-                for (key, tenant) in schema.tenants.iter().filter(|(_, tenant)| tenant.ready) {
+            for schema in platform.schemas.values().filter(|schema| of.is_none_or(|of| std::ptr::eq(of, *schema))) {
+                for tenant in schema.tenants.iter().filter(|tenant| tenant.ready) {
                     let database = &tenant.target.database;
                     if one.as_ref().is_none_or(|one| one == database) {
                         let owner =
@@ -182,7 +184,7 @@ impl Registry {
                         found.push(Owned {
                             platform: platform.name.clone(),
                             schema: schema.name.clone(),
-                            tenant: tenant.written(key).to_owned(),
+                            tenant: tenant.written().to_owned(),
                             target: Arc::new(owner),
                         });
                     }
@@ -203,7 +205,7 @@ impl Registry {
         schema: Option<&str>,
         tenant: Option<&str>,
     ) -> Result<&Tenant, Failure> {
-        self.platform(platform)?.tenant(schema, tenant).map(|(_, tenant)| tenant)
+        self.platform(platform)?.tenant(schema, tenant)
     }
 
     /// The database and call role of a platform's tenant, for a call.
@@ -217,9 +219,9 @@ impl Registry {
         tenant: Option<&str>,
     ) -> Result<Called<'_>, Failure> {
         let platform = self.platform(platform)?;
-        let (key, found) = platform.callable(schema, tenant)?;
-        match &found.suspended {
-            None => Ok(Called { platform: &platform.name, tenant: found.written(key), target: &found.target }),
+        let found = platform.callable(schema, tenant)?;
+        match found.suspended() {
+            None => Ok(Called { platform: &platform.name, tenant: found.written(), target: &found.target }),
             Some(reason) => {
                 let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 let name = tenant.filter(|_| !is_main(tenant)).unwrap_or(MAIN_TENANT);
@@ -232,12 +234,12 @@ impl Registry {
 }
 
 impl Platform {
-    /// The tenant that a call means, suspended or not, with its key.
-    fn callable(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<(&str, &Tenant), Failure> {
+    /// The tenant that a call means, suspended or not.
+    fn callable(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<&Tenant, Failure> {
         match self.tenant(schema, tenant) {
             Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
                 let of_stored = self.by_database_name(tenant.unwrap_or(MAIN_TENANT));
-                of_stored.filter(|(_, tenant)| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)
+                of_stored.filter(|tenant| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)
             }
             result => result,
         }
@@ -245,17 +247,17 @@ impl Platform {
 
     /// The database that a call means, if there is one.
     pub(super) fn database_called(&self, schema: Option<&str>, tenant: Option<&str>) -> Option<&str> {
-        self.callable(schema, tenant).ok().map(|(_, tenant)| &*tenant.target.database)
+        self.callable(schema, tenant).ok().map(|tenant| &*tenant.target.database)
     }
 
-    /// A tenant with its key, in the platform's own schema or a stored one.
-    fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<(&str, &Tenant), Failure> {
+    /// A tenant, in the platform's own schema or a stored one.
+    fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<&Tenant, Failure> {
         let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
         let found = match schema.filter(|name| !name.is_empty()) {
             None => self.schemas.get("").and_then(|own| own.find(tenant)),
             Some(name) => self.schema(name)?.find(tenant),
         };
-        found.filter(|(_, tenant)| tenant.ready).ok_or_else(|| {
+        found.filter(|tenant| tenant.ready).ok_or_else(|| {
             let of = schema
                 .filter(|name| !name.is_empty())
                 .map(|name| format!(" in the schema \"{name}\""))
@@ -303,10 +305,11 @@ impl Platform {
     }
 
     /// A tenant of a stored schema, by what follows the platform in its database's name: clients of the gateway's first API call it so.
-    fn by_database_name(&self, tenant: &str) -> Option<(&str, &Tenant)> {
+    fn by_database_name(&self, tenant: &str) -> Option<&Tenant> {
         let name = format!("{}_{}", sanitise(&self.name), sanitise(tenant));
-        let stored = self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| &schema.tenants);
-        stored.map(|(key, tenant)| (&**key, tenant)).find(|(_, tenant)| *tenant.target.database == *name)
+        let mut stored =
+            self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| schema.tenants.iter());
+        stored.find(|tenant| *tenant.target.database == *name)
     }
 
     /// The name that a tenant's database gets; none if it would be too long.
@@ -321,23 +324,12 @@ impl Platform {
 }
 
 impl Schema {
-    /// A tenant with its key, as it was written, or sanitised.
-    fn find(&self, tenant: &str) -> Option<(&str, &Tenant)> {
-        let found = match self.tenants.get_key_value(tenant) {
-            Some(found) => Some(found),
-            None => {
-                let found = self.tenants.get_key_value(sanitise(tenant).as_str());
-                found.filter(|(_, found)| found.written.as_deref() == Some(tenant) || is_uuid(tenant))
-            }
-        };
-        found.map(|(key, tenant)| (&**key, tenant))
-    }
-}
-
-impl Tenant {
-    /// As it was registered; `key` is what that sanitises to.
-    pub(super) fn written<'t>(&'t self, key: &'t str) -> &'t str {
-        self.written.as_deref().unwrap_or(key)
+    /// A tenant, as it was written, or sanitised.
+    fn find(&self, tenant: &str) -> Option<&Tenant> {
+        self.tenants.get(tenant).or_else(|| {
+            let found = self.tenants.get(&sanitise(tenant));
+            found.filter(|found| found.written() == tenant || is_uuid(tenant))
+        })
     }
 }
 

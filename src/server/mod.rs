@@ -326,10 +326,11 @@ fn refresh_registry(app: &App) {
                 pgrx::log!("stonescriptdb: {}. {}", failure.message, failure.hint.unwrap_or_default());
             }
             let is_behind = found.is_behind();
-            let is_new = found != *app.registry();
-            replace(&app.registry, found);
-            // Executors that serve connections have it from before who may call whom.
-            if is_new {
+            // Mostly nothing has changed: then what was read goes, and not what is there, which would move through the heap with each
+            // reading and leave it in pieces.
+            if found != *app.registry() {
+                replace(&app.registry, found);
+                // Executors that serve connections have it from before who may call whom.
                 seats::next_epoch();
             }
             if is_behind {

@@ -1,13 +1,13 @@
 //! Reading the registry's tables, on the main thread.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::lookup::{Lost, Platform, Registry, Schema, Tenant};
+use super::lookup::{Lost, Oids, Platform, Registry, Schema, Tenant, Tenants};
 use super::pool::Target;
 use super::tokens::{Index, Scopes, Token};
 use crate::kept;
@@ -121,7 +121,7 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
             installed: true,
             outdated: None,
             platforms: HashMap::new(),
-            oids: HashSet::new(),
+            oids: Oids::default(),
             lost: everything.lost,
             renamed: everything.renamed,
             tokens: Index::default(),
@@ -136,6 +136,7 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
             registry.platforms.insert(key, platform);
         }
         let mut last = None;
+        let mut oids = Vec::new();
         loop {
             let page: Vec<DatabaseRow> = json(DATABASES, last.as_deref())?;
             let is_full = page.len() == PAGE;
@@ -143,13 +144,17 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
             for row in page {
                 let Some((key, role)) = known.get(&row.platform) else { continue };
                 if let Some(platform) = registry.platforms.get_mut(key) {
-                    registry.oids.extend(enter(platform, before.platforms.get(key), role, row));
+                    oids.extend(enter(platform, before.platforms.get(key), role, row));
                 }
             }
             if !is_full {
-                return Ok(registry);
+                break;
             }
         }
+        registry.oids = oids.into_iter().collect();
+        let schemas = registry.platforms.values_mut().flat_map(|platform| platform.schemas.values_mut());
+        schemas.for_each(|schema| schema.tenants.order());
+        Ok(registry)
     })
 }
 
@@ -177,7 +182,7 @@ fn platform(row: PlatformRow) -> Platform {
     let schemas = row
         .schemas
         .into_iter()
-        .map(|schema| (schema.key, Schema { name: schema.name, tenants: HashMap::new() }))
+        .map(|schema| (schema.key, Schema { name: schema.name, tenants: Tenants::default() }))
         .collect();
     let tokens = row.tokens.into_iter().filter_map(token).collect();
     // What is a cidr to PostgreSQL parses; if it ever did not, nobody would be let in by it.
@@ -199,17 +204,19 @@ fn platform(row: PlatformRow) -> Platform {
 fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, row: DatabaseRow) -> Option<u32> {
     let database = row.database?;
     let schema_key = stonescriptdb_protocol::sanitise(&row.schema);
-    let shared = before
-        .and_then(|platform| platform.schemas.get(&schema_key)?.tenants.get(&row.key))
-        .map(|tenant| &tenant.target)
-        .filter(|target| *target.database == *database && target.role.as_ref() == Some(role));
-    let target = match shared {
-        Some(target) => target.clone(),
-        None => Arc::new(Target { database: database.into(), role: Some(role.clone()), calls: true }),
+    let known = before.and_then(|platform| platform.schemas.get(&schema_key)).map(|schema| &schema.tenants);
+    let target = Arc::new(Target { database: database.into(), role: Some(role.clone()), calls: true });
+    let tenant = Tenant::new(target, row.key, row.tenant, row.suspended, row.ready);
+    let tenant = match known.and_then(|known| known.get(tenant.key())) {
+        Some(known) => tenant.shared_with(known),
+        None => tenant,
     };
-    let tenant = Tenant { written: row.tenant, target, ready: row.ready, suspended: row.suspended };
     // The platform's own schema may have no row yet.
-    platform.schemas.entry(schema_key).or_default().tenants.insert(row.key, tenant);
+    let tenants = &mut platform.schemas.entry(schema_key).or_default().tenants;
+    if tenants.len() == 0 {
+        *tenants = Tenants::with_room_for(known.map_or(0, Tenants::len));
+    }
+    tenants.enter(tenant);
     row.oid
 }
 

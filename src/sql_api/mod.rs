@@ -23,13 +23,14 @@ pub(crate) fn migrate(arguments: &Arguments) -> Result<Returned, Failure> {
     deploy(arguments, DeployMode::Migrate)
 }
 
-/// `check(platform, tenant_id)` and the view `drift`, as a JSON array.
+/// `check(platform, tenant_id, schema_name)` and the view `drift`, as a JSON array.
 pub(crate) fn check(arguments: &Arguments) -> Result<Returned, Failure> {
     let (platform, tenant) = (arguments.text(0), arguments.text(1));
-    if platform.is_none() && tenant.is_some() {
+    let schema = arguments.text(2).filter(|name| !name.is_empty());
+    if platform.is_none() && (schema.is_some() || tenant.is_some()) {
         return Err(missing("platform"));
     }
-    json(&BackendRequest::Check { platform, tenant })
+    json(&BackendRequest::Check { platform, schema, tenant })
 }
 
 fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> {

@@ -239,6 +239,8 @@ pub enum BackendRequest {
     Check {
         /// The platform; all of them if there is none.
         platform: Option<String>,
+        /// The stored schema. Without one a tenant is that of the platform's own, and databases are those of all schemas.
+        schema: Option<String>,
         /// The tenant; all of them if there is none.
         tenant: Option<String>,
     },

@@ -72,7 +72,7 @@ export async function tenants(view, signal) {
     check.addEventListener("click", async () => {
       check.disabled = true;
       try {
-        const body = await get("/admin/drift", { platform: row.platform, tenant_id: row.tenant_id }, signal);
+        const body = await get("/admin/drift", { platform: row.platform, schema_name: row.schema_name ?? "", tenant_id: row.tenant_id }, signal);
         const of = body.drift.filter((one) => one.database === row.database);
         row.drift = of.length;
         filter();
@@ -91,7 +91,7 @@ export async function tenants(view, signal) {
       h("h2", { tabindex: -1 }, `${row.tenant_id} of ${row.platform}`),
       h("dl", {}, facts.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
       h("p", {}, h("a", { href: to("history") }, "History"), " · ", h("a", { href: to("call") }, "Call a function"), row.schema_name ? null : [" · ", h("a", { href: to("deploy") }, "Deploy to it")]),
-      row.schema_name ? null : check, found));
+      check, found));
     detail.querySelector("h2").focus();
   }
 

@@ -15,16 +15,17 @@ use crate::server::{App, broker};
 /// So many databases at a time, if that many executors are to be had for what is no call.
 const PARALLEL: usize = 4;
 
-/// Compares one tenant's database, a platform's or all, and notes in the registry how many differences each has.
+/// Compares one tenant's database, those of a schema or of a platform, or all, and notes in the registry how many differences each has.
 ///
 /// # Errors
 /// As of a look-up; PostgreSQL's own of the first database that cannot be compared.
 pub(in crate::server) async fn check(
     app: &Arc<App>,
     platform: Option<&str>,
+    schema: Option<&str>,
     tenant: Option<&str>,
 ) -> Result<Value, Failure> {
-    let databases = app.registry().owned(platform, tenant)?;
+    let databases = app.registry().owned(platform, schema, tenant)?;
     let is_single = databases.len() == 1;
     let rows: Vec<Vec<Value>> = stream::iter(databases)
         .map(|owned| async move {

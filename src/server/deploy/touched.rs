@@ -32,7 +32,7 @@ pub(in crate::server) async fn flush(app: &Arc<App>) {
         }
         files.push(taken);
     }
-    oids.retain(|oid| app.registry().oids.contains(oid));
+    oids.retain(|oid| app.registry().oids.contains(*oid));
     if !oids.is_empty()
         && let Err(failure) = work::<()>(app, TenantWork::Touched { oids }).await
     {

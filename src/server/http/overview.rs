@@ -91,15 +91,15 @@ pub(super) async fn functions(State(app): State<Arc<App>>, request: Request) -> 
     v2::listed(deploy::look(&app, Overview::Functions { database }).await)
 }
 
-/// `GET /admin/drift?platform=&tenant_id=`: looks into the databases.
+/// `GET /admin/drift?platform=&schema_name=&tenant_id=`: looks into the databases.
 pub(super) async fn drift(State(app): State<Arc<App>>, request: Request) -> Reply {
     let query = Query::of(&app, &request)?;
     let platform = query.platform()?;
-    let tenant = query.value("tenant_id");
-    if platform.is_none() && tenant.is_some() {
+    let (schema, tenant) = (query.value("schema_name"), query.value("tenant_id"));
+    if platform.is_none() && (schema.is_some() || tenant.is_some()) {
         return Err(missing("platform").into());
     }
-    let rows = deploy::check(&app, platform.as_deref(), tenant.as_deref()).await?;
+    let rows = deploy::check(&app, platform.as_deref(), schema.as_deref(), tenant.as_deref()).await?;
     let count = rows.as_array().map_or(0, Vec::len);
     Ok(answer::json(StatusCode::OK, &json!({"drift": rows, "count": count})))
 }
