@@ -29,14 +29,14 @@ pub(super) fn run(what: &Overview) -> Result<String, Failure> {
     })
 }
 
+/// Rows become JSON as they are, and NULLs are left out of all of them at once: for thousands, json_build_object and json_strip_nulls for
+/// each row take three times as long.
 const TENANTS: &str = "
-SELECT json_build_object('tenants', coalesce(json_agg(json_strip_nulls(json_build_object(
-           'platform', d.platform, 'schema_name', d.schema_name, 'tenant_id', d.tenant_id, 'database', d.database, 'state', d.state,
-           'suspended_because', d.suspended_because, 'size_bytes', d.size_bytes, 'bundle_sha256', d.bundle_sha256,
-           'is_current', d.is_current, 'touched', d.touched, 'unfinished', d.unfinished, 'drift', d.drift, 'checked_at', d.checked_at,
-           'connections', d.connections, 'deployment_id', d.deployment_id, 'deployed_at', d.deployed_at))
-           ORDER BY d.platform, d.schema_name NULLS FIRST, d.tenant_id <> 'main', d.tenant_id), '[]'), 'count', count(*))::text
-FROM stonescriptdb.databases d WHERE $1 IS NULL OR d.platform = $1";
+SELECT json_strip_nulls(json_build_object('tenants', coalesce(json_agg(t), '[]'), 'count', count(*)))::text
+FROM (SELECT d.platform, d.schema_name, d.tenant_id, d.database, d.state, d.suspended_because, d.size_bytes, d.bundle_sha256,
+             d.is_current, d.touched, d.unfinished, d.drift, d.checked_at, d.connections, d.deployment_id, d.deployed_at
+      FROM stonescriptdb.databases d WHERE $1 IS NULL OR d.platform = $1
+      ORDER BY d.platform, d.schema_name NULLS FIRST, d.tenant_id <> 'main', d.tenant_id) t";
 
 /// Which ones is decided first: the counts of the others are not asked for.
 const DEPLOYMENTS: &str = "

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { bytes, failure, field, h, options, say, select, short, time } from "./dom.js";
+import { first } from "./early.js";
 import { grid } from "./grid.js";
 
 function state(row) {
@@ -53,7 +54,7 @@ export async function tenants(view, signal) {
   }
 
   async function load() {
-    const body = await get("/admin/tenants", {}, signal);
+    const body = await (first() ?? get("/admin/tenants", {}, signal));
     for (const row of body.tenants) {
       const words = [row.tenant_id, row.database, row.platform, row.schema_name, row.state, row.bundle_sha256, row.drift ? "drift" : "", row.is_current ? "newest" : "older"];
       row.text = words.join(" ").toLowerCase();

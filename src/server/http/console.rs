@@ -28,8 +28,9 @@ macro_rules! module {
 
 const PAGE: &str = include_str!("../console/index.html");
 const STYLE: &str = include_str!("../console/style.css");
-/// The first is the one that the page runs; it needs the others.
-const MODULES: [(&str, &str); 11] = [
+/// The page runs the first two: one as soon as it is there, the other, which needs all of them, when the page has been read.
+const MODULES: [(&str, &str); 12] = [
+    module!("early.js"),
     module!("main.js"),
     module!("api.js"),
     module!("call.js"),
@@ -61,7 +62,8 @@ static CONSOLE: LazyLock<Console> = LazyLock::new(|| {
     for (place, (name, _)) in MODULES.iter().enumerate() {
         // All of them are asked for at once, not each when the one before it is read.
         modules.push_str(&match place {
-            0 => format!("<script type=\"module\" src=\"/console/{version}/{name}\"></script>"),
+            0 => format!("<script type=\"module\" async src=\"/console/{version}/{name}\"></script>"),
+            1 => format!("\n<script type=\"module\" src=\"/console/{version}/{name}\"></script>"),
             _ => format!("\n<link rel=\"modulepreload\" href=\"/console/{version}/{name}\">"),
         });
     }

@@ -30,11 +30,30 @@ pub const DESK: Window = Window { width: 1280, height: 860, dark: false };
 /// A phone, held upright.
 pub const PHONE: Window = Window { width: 400, height: 860, dark: true };
 
+/// What the browser asked for.
+#[derive(Debug)]
+pub struct Request {
+    pub url: String,
+    /// As they came over the network, with the head of the answer; none if there was no answer.
+    pub bytes: Option<f64>,
+}
+
 impl Browser {
     /// # Panics
     /// When there is no chromedriver, or it finds no browser.
     #[track_caller]
     pub fn start(window: Window) -> Browser {
+        Browser::launch(window, json!({"browser": "ALL"}))
+    }
+
+    /// One that writes down what it asks the network for; see [`Browser::requests`].
+    #[track_caller]
+    pub fn watched(window: Window) -> Browser {
+        Browser::launch(window, json!({"browser": "ALL", "performance": "ALL"}))
+    }
+
+    #[track_caller]
+    fn launch(window: Window, logs: Value) -> Browser {
         let port = acceptance::ports::free();
         let driver = Command::new(DRIVER)
             .arg(format!("--port={port}"))
@@ -68,7 +87,7 @@ impl Browser {
             arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
         let wanted = json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "timeouts": {"script": 110000}, "goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
+            "browserName": "chrome", "timeouts": {"script": 110000}, "goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": logs}}});
         let answer = browser.http.post_json("/session", &wanted).ok();
         browser.session = format!("/session/{}", answer.json["value"]["sessionId"].as_str().expect("a session"));
         // Windows have a least width that no phone has: the page is shown as on one of this size.
@@ -85,6 +104,45 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({"cmd": name, "params": parameters}))
     }
 
+    /// Lets no request through whose address fits one of the patterns, in which * stands for anything.
+    #[track_caller]
+    pub fn block(&self, patterns: &[&str]) {
+        self.command("Network.enable", json!({}));
+        self.command("Network.setBlockedURLs", json!({"urls": patterns}));
+    }
+
+    /// Processor time, in ms, that the thread of pages has spent: what a busy machine does not change. Another address may get another
+    /// process, whose time begins anew; [`Browser::reload`] keeps it.
+    #[track_caller]
+    pub fn main_thread(&self) -> f64 {
+        self.command("Performance.enable", json!({"timeDomain": "threadTicks"}));
+        let found = self.command("Performance.getMetrics", json!({}));
+        let metrics = found["metrics"].as_array().expect("figures");
+        let spent = metrics.iter().find(|metric| metric["name"] == "TaskDuration").expect("TaskDuration");
+        spent["value"].as_f64().expect("a number") * 1000.0
+    }
+
+    /// The requests of a browser that is [`Browser::watched`] since the last look.
+    #[track_caller]
+    pub fn requests(&self) -> Vec<Request> {
+        let log = self.post("/se/log", json!({"type": "performance"}));
+        let mut requests: Vec<(String, Request)> = Vec::new();
+        for line in log.as_array().expect("a list") {
+            let event: Value = serde_json::from_str(line["message"].as_str().expect("a text")).expect("JSON");
+            let (name, about) = (&event["message"]["method"], &event["message"]["params"]);
+            let id = about["requestId"].as_str().unwrap_or_default();
+            if name == "Network.requestWillBeSent" {
+                let url = about["request"]["url"].as_str().expect("an address").to_owned();
+                requests.push((id.to_owned(), Request { url, bytes: None }));
+            } else if name == "Network.loadingFinished"
+                && let Some((_, request)) = requests.iter_mut().rfind(|(known, _)| known == id)
+            {
+                request.bytes = about["encodedDataLength"].as_f64();
+            }
+        }
+        requests.into_iter().map(|(_, request)| request).collect()
+    }
+
     #[track_caller]
     fn post(&self, path: &str, body: Value) -> Value {
         let answer = self.http.post_json(&format!("{}{path}", self.session), &body);
@@ -96,6 +154,12 @@ impl Browser {
     #[track_caller]
     pub fn go(&self, url: &str) {
         self.post("/url", json!({"url": url}));
+    }
+
+    /// Loads the page anew, and waits until it is loaded.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.post("/refresh", json!({}));
     }
 
     /// The value of an expression in the page; a promise is waited for.

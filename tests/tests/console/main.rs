@@ -3,6 +3,7 @@
 
 mod browser;
 mod many;
+mod paint;
 mod served;
 mod using;
 mod views;
