@@ -2,10 +2,10 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run stop env test fuzz install deb testdeb bench fmt lint clean
+.PHONY: help run stop env test testversions fuzz install deb testdeb bench fmt lint clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): ## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z]*\): ## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 	@echo
 	@echo 'Settings, from the environment or as arguments: PG_VERSION=15, PG_CONFIG, SSDB_RUN_DIR=.run, SSDB_PGPORT=54329,'
 	@echo 'SSDB_HTTP_ADDR=127.0.0.1, SSDB_HTTP_PORT=9000.'
@@ -21,6 +21,9 @@ env: ## print the variables for reaching it, to be taken in with eval
 
 test: ## everything that CI runs
 	@scripts/test
+
+testversions: ## the same on PostgreSQL 17 and 18, in roots of the Debians that carry them (as root)
+	@scripts/test-versions
 
 fuzz: ## look for inputs that break what reads bytes of strangers, a minute per target
 	@scripts/fuzz
