@@ -11,19 +11,7 @@ use stonescriptdb_schema::{Class, Facts, ObjectName};
 
 use super::error::{catch, text};
 use super::nodes::{names, pointers, tag};
-
-unsafe extern "C-unwind" {
-    // nodes/nodeFuncs.h. pgrx does not bind it; from 16 on the name is a macro over the `_impl`.
-    #[cfg_attr(
-        any(feature = "pg16", feature = "pg17", feature = "pg18"),
-        link_name = "raw_expression_tree_walker_impl"
-    )]
-    fn raw_expression_tree_walker(
-        node: *mut pg_sys::Node,
-        walker: unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool,
-        context: *mut c_void,
-    ) -> bool;
-}
+use super::version::raw_expression_tree_walker;
 
 /// Facts of one statement.
 ///

@@ -6,6 +6,7 @@ use stonescriptdb_schema::ObjectName;
 
 use super::facts::relation_name;
 use super::nodes::{make, pointers, tag};
+use super::version::enforce;
 
 /// Removes the foreign keys to missing tables from a raw CREATE TABLE and gives each as a raw ALTER TABLE … ADD. What is not a CREATE
 /// TABLE has none.
@@ -81,6 +82,7 @@ unsafe fn take_from_column(
                         (*last_taken).initdeferred = true;
                     }
                     C::CONSTR_ATTR_IMMEDIATE => (*last_taken).initdeferred = false,
+                    _ if enforce(last_taken, kind) => {}
                     _ => last_taken = std::ptr::null_mut(),
                 }
                 if !last_taken.is_null() {

@@ -1,6 +1,18 @@
 //! Where the supported major versions of PostgreSQL differ, and nothing else.
 
+use std::ffi::c_void;
+
 use pgrx::pg_sys;
+
+unsafe extern "C-unwind" {
+    // nodes/nodeFuncs.h. pgrx does not bind it; from 16 on the name is a macro over the `_impl`.
+    #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
+    pub(super) fn raw_expression_tree_walker(
+        node: *mut pg_sys::Node,
+        walker: unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool,
+        context: *mut c_void,
+    ) -> bool;
+}
 
 /// `CreateWaitEventSet` took a memory context before 17 and takes a resource owner since.
 pub(super) unsafe fn create_wait_event_set(events: i32) -> *mut pg_sys::WaitEventSet {
@@ -105,7 +117,7 @@ pub(super) unsafe fn qualified_name_list(name: *const std::ffi::c_char) -> *mut 
 }
 
 /// Memory that guc.c frees: malloc's before 16, of a memory context of its own since. Null if there is none.
-pub(super) fn guc_allocate(size: usize) -> *mut std::ffi::c_void {
+pub(super) fn guc_allocate(size: usize) -> *mut c_void {
     #[cfg(feature = "pg15")]
     // SAFETY: plain malloc.
     unsafe {
@@ -140,4 +152,30 @@ pub(super) unsafe fn guc_replace(value: *mut *mut std::ffi::c_char, by: &std::ff
         *value = copy;
     }
     true
+}
+
+/// What ENFORCED and NOT ENFORCED, from 18 on, behind a column's constraint make of it; `false` if the attribute is another one.
+///
+/// # Safety
+/// The constraint must be a live raw node.
+pub(super) unsafe fn enforce(constraint: *mut pg_sys::Constraint, attribute: pg_sys::ConstrType::Type) -> bool {
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (constraint, attribute);
+        false
+    }
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's promise; parse_utilcmd.c, transformConstraintAttrs, does the same.
+    unsafe {
+        match attribute {
+            pg_sys::ConstrType::CONSTR_ATTR_ENFORCED => (*constraint).is_enforced = true,
+            pg_sys::ConstrType::CONSTR_ATTR_NOT_ENFORCED => {
+                (*constraint).is_enforced = false;
+                (*constraint).skip_validation = true;
+                (*constraint).initially_valid = false;
+            }
+            _ => return false,
+        }
+        true
+    }
 }
