@@ -50,7 +50,11 @@ SELECT pg_catalog.json_build_object(
                    FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'),
         'labels', (SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid),
         'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('name', a.attname, 'type', a.atttypid::pg_catalog.int8,
-                           'modifier', a.atttypmod, 'is_not_null', a.attnotnull,
+                           'modifier', a.atttypmod,
+                           -- From PostgreSQL 18 on one that is NOT VALID is in attnotnull, too.
+                           'is_not_null', a.attnotnull AND NOT EXISTS (
+                               SELECT FROM pg_catalog.pg_constraint k
+                               WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum] AND NOT k.convalidated),
                            'comment', pg_catalog.col_description(a.attrelid, a.attnum)) ORDER BY a.attnum)
                     FROM pg_catalog.pg_attribute a
                     WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped),

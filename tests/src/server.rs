@@ -37,6 +37,18 @@ pub fn bin_dir() -> &'static Path {
     &DIR
 }
 
+/// The server's major version.
+pub fn major() -> u32 {
+    static MAJOR: LazyLock<u32> = LazyLock::new(|| {
+        let mut postgres = Command::new(bin_dir().join("postgres"));
+        postgres.arg("--version");
+        let text = String::from_utf8_lossy(&run(postgres).stdout).into_owned();
+        let digits = text.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
+        digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no version: {text}"))
+    });
+    *MAJOR
+}
+
 fn ask_pg_config(pg_config: &Path) -> Result<PathBuf, String> {
     let output =
         Command::new(pg_config).arg("--bindir").output().map_err(|e| format!("{}: {e}", pg_config.display()))?;

@@ -139,7 +139,7 @@ pub(super) fn ahead(present: &Model, wanted: &Model, pending: &[&Source], which:
 fn is_easy_column(object: &Object, present: &Model) -> bool {
     let on_new_table = object.key.table().is_some_and(|table| !present.has(&table));
     let Body::Column(column) = &object.body else { return false };
-    on_new_table || !column.not_null || column.default.is_some() || column.identity.is_some()
+    on_new_table || !column.not_null || column.not_valid || column.default.is_some() || column.identity.is_some()
 }
 
 /// The sources of migrations, in the order of `wanted`.

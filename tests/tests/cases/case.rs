@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use acceptance::Files;
+use acceptance::{Files, server};
 
 /// One `.case` file.
 pub(crate) struct Case {
@@ -12,6 +12,8 @@ pub(crate) struct Case {
     pub(crate) name: String,
     /// What it shows.
     pub(crate) title: String,
+    /// The first version of PostgreSQL that it is for.
+    pub(crate) from: u32,
     /// The files of the first bundle.
     pub(crate) old: BTreeMap<String, String>,
     /// The files of the second bundle.
@@ -72,7 +74,7 @@ pub(crate) fn all() -> Vec<Case> {
         })
         .collect();
     assert!(!cases.is_empty(), "no case's name contains {wanted:?}");
-    cases
+    cases.into_iter().filter(|case| case.from <= server::major()).collect()
 }
 
 fn collect(dir: &Path, paths: &mut Vec<PathBuf>) {
@@ -92,6 +94,7 @@ fn parse(name: &str, text: &str) -> Result<Case, String> {
     let mut case = Case {
         name: name.to_owned(),
         title,
+        from: 0,
         old: BTreeMap::new(),
         new: BTreeMap::new(),
         rows: None,
@@ -128,6 +131,7 @@ fn add(case: &mut Case, head: &str, body: &str) -> Result<(), String> {
         return if twice { Err(format!("{path} is there twice")) } else { Ok(()) };
     }
     match head {
+        "from" => case.from = body.trim().parse().map_err(|e| format!("a version is a number: {e}"))?,
         "rows" => case.rows = Some(body.to_owned()),
         "options" => {
             for line in lines() {

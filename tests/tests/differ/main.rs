@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use acceptance::{Cluster, read_model, sql};
+use acceptance::{Cluster, read_model, server, sql};
 use postgres::Client;
 use stonescriptdb_schema::{
     Deviation, Key, Kind, Model, Rename, Safety, Stage, Step, Wanted, classify, differences, drops_of_others, renames,
@@ -12,9 +12,11 @@ use stonescriptdb_schema::{
 
 /// One case: a block of a file that begins with `--- name`. Up to the line `-- new` stands the old state, then the new one. In between there
 /// can be `-- rows` (rows in the old state) and `-- by hand` (objects beside those that the bundle declared; they must be there in the end). A
-/// line `-- check SELECT … = text` at the end must give that text after the change.
+/// line `-- check SELECT … = text` at the end must give that text after the change. A line `-- from 17` at the beginning leaves the case to
+/// that version of PostgreSQL and newer ones.
 struct Case {
     name: String,
+    from: u32,
     old: String,
     rows: String,
     by_hand: String,
@@ -27,12 +29,13 @@ fn cases(text: &str) -> Vec<Case> {
     for block in text.split("--- ").skip(1) {
         let (name, body) = block.split_once('\n').unwrap();
         let mut parts = [String::new(), String::new(), String::new(), String::new()];
-        let (mut part, mut checks) = (0, Vec::new());
+        let (mut part, mut checks, mut from) = (0, Vec::new(), 0);
         for line in body.lines() {
             match line {
                 "-- rows" => part = 1,
                 "-- by hand" => part = 2,
                 "-- new" => part = 3,
+                _ if line.starts_with("-- from ") => from = line.trim_start_matches("-- from ").parse().unwrap(),
                 _ if line.starts_with("-- check ") => {
                     let (query, value) = line.trim_start_matches("-- check ").rsplit_once(" = ").unwrap();
                     checks.push((query.to_owned(), value.to_owned()));
@@ -41,7 +44,7 @@ fn cases(text: &str) -> Vec<Case> {
             }
         }
         let [old, rows, by_hand, new] = parts;
-        cases.push(Case { name: name.to_owned(), old, rows, by_hand, new, checks });
+        cases.push(Case { name: name.to_owned(), from, old, rows, by_hand, new, checks });
     }
     cases
 }
@@ -160,7 +163,8 @@ fn cluster() -> Cluster {
 fn all(text: &str) {
     let cluster = cluster();
     let only = std::env::var("SSDB_CASE").unwrap_or_default();
-    let chosen = cases(text).into_iter().filter(|case| case.name.contains(&only));
+    let version = server::major();
+    let chosen = cases(text).into_iter().filter(|case| case.name.contains(&only) && case.from <= version);
     let failures: Vec<String> = chosen.enumerate().flat_map(|(number, case)| check(&cluster, &case, number)).collect();
     assert!(failures.is_empty(), "{} failed\n== {}", failures.len(), failures.join("\n== "));
 }
@@ -198,6 +202,11 @@ fn rights_comments_and_schemas() {
 #[test]
 fn hard_cases() {
     all(include_str!("hard.sql"));
+}
+
+#[test]
+fn newer_versions() {
+    all(include_str!("versions.sql"));
 }
 
 #[test]

@@ -24,6 +24,9 @@
             'data_type', pg_catalog.format_type(a.atttypid, a.atttypmod),
             'collation', CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::pg_catalog.regcollation END,
             'not_null', a.attnotnull,
+            -- From PostgreSQL 18 on NOT NULL is a constraint. What else can be said of it is in no column of pg_attribute.
+            'not_valid', coalesce(NOT k.convalidated, false),
+            'no_inherit', coalesce(k.connoinherit, false),
             'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
             'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END,
             'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by_default' END,
@@ -41,6 +44,7 @@
     JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]
     LEFT JOIN unstable u ON u.adrelid = a.attrelid AND u.adnum = a.attnum
     LEFT JOIN unstable_type v ON v.oid = a.atttypid
     WHERE c.relkind IN ('r', 'p')

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::Wanted;
 use super::compare::alike;
 use super::types::type_change;
-use crate::{Address, Body, Classified, Column, Key, Kind, Model, Object, Safety, Table};
+use crate::{Address, Body, Classified, Column, Generated, Key, Kind, Model, Object, Safety, Table};
 
 /// Classification of the change from `before`, the tenant before the deployment, to `wanted`. `now` is the tenant after its pending
 /// migrations ran (equal to `before` if there are none): what it has of the change already, a migration made.
@@ -150,6 +150,7 @@ impl Judge<'_, '_> {
                 entry.to_type = Some(column.data_type.clone());
                 entry.by_migration = by_migration;
                 if column.not_null
+                    && !column.not_valid
                     && column.default.is_none()
                     && column.identity.is_none()
                     && column.generated.is_none()
@@ -294,10 +295,11 @@ impl Judge<'_, '_> {
             }
             self.push(entry);
         }
-        if old.not_null != new.not_null {
-            let mut entry =
-                Classified { by_migration: now.not_null == new.not_null, ..class(key, "ModifyColumnNullable") };
-            if !new.not_null {
+        let demands = |column: &Column| column.not_null && !column.not_valid;
+        if old.not_null != new.not_null || demands(new) && !demands(old) {
+            let made = now.not_null == new.not_null && (demands(now) || !demands(new));
+            let mut entry = Classified { by_migration: made, ..class(key, "ModifyColumnNullable") };
+            if !demands(new) {
                 entry.reason = "no row is refused".to_owned();
             } else if entry.by_migration {
                 entry.reason = "a pending migration gives the rows their values".to_owned();
@@ -313,6 +315,15 @@ impl Judge<'_, '_> {
                 safety: Safety::Dataloss,
                 allow: Some("drop_column".to_owned()),
                 reason: "the values give way to computed ones".to_owned(),
+                from_type: Some(old.data_type.clone()),
+                ..class(key, "DropColumn")
+            });
+        } else if old.generated == Some(Generated::Virtual) && new.generated.is_none() && now.generated.is_some() {
+            let reason = "its values are computed whenever they are read and stored nowhere: a migration can keep them in another column";
+            self.push(Classified {
+                safety: Safety::Dataloss,
+                allow: Some("drop_column".to_owned()),
+                reason: reason.to_owned(),
                 from_type: Some(old.data_type.clone()),
                 ..class(key, "DropColumn")
             });

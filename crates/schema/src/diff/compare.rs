@@ -48,7 +48,9 @@ pub(super) fn alike(present: &Object, wanted: &Object) -> bool {
 fn accepted(present: &Body, wanted: &Body) -> Option<Body> {
     match (present, wanted) {
         (Body::Column(present), Body::Column(wanted)) => {
-            Some(Body::Column(crate::Column { is_local: wanted.is_local, ..present.clone() }))
+            // One that is NOT VALID in the bundle may have been validated since.
+            let not_valid = present.not_valid || present.not_null && wanted.not_valid;
+            Some(Body::Column(crate::Column { is_local: wanted.is_local, not_valid, ..present.clone() }))
         }
         (Body::MaterializedView(present), Body::MaterializedView(wanted)) if present.populated => {
             let populated = wanted.populated;

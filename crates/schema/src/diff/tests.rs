@@ -44,6 +44,8 @@ fn column(name: &str, data_type: &str, change: impl FnOnce(&mut Column)) -> Obje
         data_type: data_type.to_owned(),
         collation: None,
         not_null: false,
+        not_valid: false,
+        no_inherit: false,
         default: None,
         generated: None,
         identity: None,

@@ -8,7 +8,7 @@ use super::compare::{alike, is_same_statistics};
 use super::inherit;
 use super::items::{Items, Verdict};
 use super::sql::names_type_of;
-use crate::{Body, ConstraintType, Kind, Object, Routine, RoutineKind, View};
+use crate::{Body, ConstraintType, Generated, Kind, Object, Routine, RoutineKind, View};
 
 /// What happens to an object that others depend on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +77,10 @@ fn by_itself(before: &Object, after: &Object) -> (Verdict, bool) {
             let computed = match (before.generated, after.generated) {
                 (None, Some(_)) => true,
                 (Some(old), Some(new)) => old != new || before.default != after.default || retyped,
+                // PostgreSQL refuses DROP EXPRESSION: there are no values to keep.
+                (Some(Generated::Virtual), None) => true,
                 // DROP EXPRESSION keeps the values.
-                (Some(_), None) | (None, None) => false,
+                (Some(Generated::Stored), None) | (None, None) => false,
             };
             return (if computed { Verdict::Replace } else { Verdict::Alter }, retyped && !computed);
         }

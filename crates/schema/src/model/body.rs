@@ -186,6 +186,12 @@ pub struct Column {
     pub collation: Option<String>,
     /// NOT NULL.
     pub not_null: bool,
+    /// NOT NULL … NOT VALID, from PostgreSQL 18 on: rows that were there before it may have no value.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub not_valid: bool,
+    /// NOT NULL NO INHERIT, from PostgreSQL 18 on: the tables below need not have it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub no_inherit: bool,
     /// The default's or the generation's expression.
     pub default: Option<String>,
     /// GENERATED ALWAYS AS (default).
@@ -202,6 +208,18 @@ pub struct Column {
     pub options: Vec<String>,
     /// Defined by this table, not only by a parent.
     pub is_local: bool,
+}
+
+impl Column {
+    /// Whether the tables below have its NOT NULL too.
+    pub(crate) fn hands_down_not_null(&self) -> bool {
+        self.not_null && !self.no_inherit
+    }
+}
+
+/// What most columns have is not written, so that their fingerprints stay what they were before the field was.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// When a generated column's value is computed.
@@ -357,6 +375,13 @@ pub struct Constraint {
     /// COMMENT ON INDEX of its index.
     #[serde(default)]
     pub index_comment: Option<String>,
+}
+
+impl Constraint {
+    /// Not NOT ENFORCED, as there is from PostgreSQL 18 on: then rows are never looked at, and VALIDATE is refused.
+    pub(crate) fn is_enforced(&self) -> bool {
+        !self.definition.ends_with(" NOT ENFORCED")
+    }
 }
 
 /// An index that belongs to no constraint. Those that a partitioned index made on partitions are not in the model.

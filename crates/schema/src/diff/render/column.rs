@@ -13,7 +13,17 @@ use crate::{Body, Column, Generated, Hazard, Identity, Key, Object, Safety, Step
 /// What [`Writer::definition`] makes of a column: all but the settings that need statements of their own.
 pub(super) fn as_defined(column: &Column, with_default: bool) -> Column {
     let default = column.default.clone().filter(|_| with_default || column.generated.is_some());
-    Column { storage: None, statistics: None, options: Vec::new(), default, ..column.clone() }
+    // It can be said of a NOT NULL that is added only.
+    let not_null = column.not_null && !column.not_valid;
+    Column {
+        storage: None,
+        statistics: None,
+        options: Vec::new(),
+        default,
+        not_null,
+        not_valid: false,
+        ..column.clone()
+    }
 }
 
 impl Writer<'_, '_> {
@@ -40,8 +50,8 @@ impl Writer<'_, '_> {
         if let Some(identity) = column.identity {
             sql.push_str(&format!(" GENERATED {} AS IDENTITY{}", word(identity), self.sequence_of(key)));
         }
-        if column.not_null {
-            sql.push_str(" NOT NULL");
+        if column.not_null && !column.not_valid {
+            sql.push_str(if column.no_inherit { " NOT NULL NO INHERIT" } else { " NOT NULL" });
         }
         sql
     }
@@ -192,11 +202,12 @@ impl Writer<'_, '_> {
         if let Some(parent) = parent
             && let (Some(Object { body: Body::Column(old), .. }), Some(Object { body: Body::Column(new), .. })) =
                 (parent.before, parent.after)
-            && old.not_null != new.not_null
+            && (old.hands_down_not_null(), old.not_valid) != (new.hands_down_not_null(), new.not_valid)
             && parent.verdict == Verdict::Alter
             && !above.is_some_and(|above| self.is_nullable_alone(above))
         {
-            now.not_null = new.not_null;
+            now.not_null = new.hands_down_not_null();
+            now.not_valid = now.not_null && new.not_valid;
         }
         if now.not_null && self.is_nullable_alone(node) {
             let (table, column) = (owner_name(key), ident(&key.name));
@@ -306,17 +317,7 @@ impl Writer<'_, '_> {
                 None => only("DROP DEFAULT".to_owned()),
             });
         }
-        match (before.not_null, after.not_null) {
-            (false, true) => {
-                let hazards = key.table().map(|table| self.on_rows(&table, &[Hazard::ScansTable, Hazard::StrongLock]));
-                let created = key.table().and_then(|table| self.items.get(&table)).is_some_and(|table| table.comes());
-                let safety = if created { Safety::Safe } else { Safety::Dataloss };
-                let hazards = hazards.unwrap_or_default();
-                steps.push(Step { hazards, safety, ..alter("SET NOT NULL".to_owned()) });
-            }
-            (true, false) => steps.push(alter("DROP NOT NULL".to_owned())),
-            _ => {}
-        }
+        self.set_not_null(key, before, after, &mut steps);
         match (before.identity, after.identity) {
             (None, Some(identity)) => {
                 steps.push(alter(format!("ADD GENERATED {} AS IDENTITY{}", word(identity), self.sequence_of(key))));
@@ -342,9 +343,48 @@ impl Writer<'_, '_> {
     }
 }
 
+impl Writer<'_, '_> {
+    fn set_not_null(&self, key: &Key, before: &Column, after: &Column, steps: &mut Vec<Step>) {
+        let (table, column) = (owner_name(key), ident(&key.name));
+        let alter = |action: String| plain(key, format!("ALTER TABLE {table} {action}"));
+        let drop = || alter(format!("ALTER COLUMN {column} DROP NOT NULL"));
+        if before.not_null && !after.not_null {
+            steps.push(drop());
+            return;
+        }
+        let reaches = before.no_inherit != after.no_inherit;
+        let is_to_be_checked = before.not_valid && !after.not_valid;
+        if !after.not_null || before.not_null && !reaches && !is_to_be_checked {
+            return;
+        }
+        if before.not_null && reaches {
+            // ALTER CONSTRAINT … [NO] INHERIT wants a name, and it is the server that made it.
+            steps.push(drop());
+        }
+        let inherit = if after.no_inherit { " NO INHERIT" } else { "" };
+        if after.not_valid {
+            steps.push(alter(format!("ADD NOT NULL {column}{inherit} NOT VALID")));
+            return;
+        }
+        let set = match inherit {
+            "" => alter(format!("ALTER COLUMN {column} SET NOT NULL")),
+            _ => alter(format!("ADD NOT NULL {column}{inherit}")),
+        };
+        let hazards = key.table().map(|table| self.on_rows(&table, &[Hazard::ScansTable, Hazard::StrongLock]));
+        let created = key.table().and_then(|table| self.items.get(&table)).is_some_and(|table| table.comes());
+        let has_values = before.not_null && !before.not_valid;
+        let safety = if created || has_values { Safety::Safe } else { Safety::Dataloss };
+        steps.push(Step { hazards: hazards.unwrap_or_default(), safety, ..set });
+    }
+}
+
 /// A column that rows which are there can have no value for.
 pub(super) fn needs_value(column: &Column) -> bool {
-    column.not_null && column.default.is_none() && column.identity.is_none() && column.generated.is_none()
+    column.not_null
+        && !column.not_valid
+        && column.default.is_none()
+        && column.identity.is_none()
+        && column.generated.is_none()
 }
 
 fn word(identity: Identity) -> &'static str {

@@ -35,6 +35,7 @@ impl Writer<'_, '_> {
         }
         let add = format!("ADD CONSTRAINT {quoted} {}", after.definition);
         let mut steps = match after.constraint_type {
+            ConstraintType::Check | ConstraintType::ForeignKey if !after.is_enforced() => vec![alter(&add)],
             ConstraintType::Check | ConstraintType::ForeignKey if !after.validated => {
                 vec![alter(&format!("{add} NOT VALID"))]
             }

@@ -154,7 +154,8 @@ impl<'a, 'b> Writer<'a, 'b> {
                 let only = if self.items.alone.contains(&node) { "ONLY " } else { "" };
                 let sql = format!("ALTER TABLE {only}{} DROP COLUMN {}", owner_name(key), ident(&key.name));
                 // A generated column's values are made again from the others.
-                if column.generated.is_some() {
+                let stored = matches!(item.after.map(|object| &object.body), Some(Body::Column(after)) if after.generated.is_none());
+                if column.generated.is_some() && !stored {
                     vec![plain(key, sql)]
                 } else {
                     lost(sql, key.table().map_or(0, |table| self.items.bytes_before(&table)))

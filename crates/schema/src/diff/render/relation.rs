@@ -168,6 +168,8 @@ fn as_column(column: &MaterializedColumn) -> Column {
         data_type: column.data_type.clone(),
         collation: None,
         not_null: false,
+        not_valid: false,
+        no_inherit: false,
         default: None,
         generated: None,
         identity: None,

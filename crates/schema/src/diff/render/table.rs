@@ -93,6 +93,8 @@ impl<'a> Writer<'a, '_> {
         let Some(Object { body: Body::Table(body), .. }) = table.after else { return None };
         let bare = || crate::Column {
             not_null: false,
+            not_valid: false,
+            no_inherit: false,
             default: None,
             generated: None,
             identity: None,
@@ -114,7 +116,10 @@ impl<'a> Writer<'a, '_> {
         }
         // An identity is not inherited before PostgreSQL 17; then it comes without a sequence of its own.
         let identity = if self.identities.contains_key(item.key) { None } else { own.identity };
-        Some(crate::Column { statistics: None, options: Vec::new(), identity, ..parent.clone() })
+        let not_null = parent.hands_down_not_null();
+        let not_valid = not_null && parent.not_valid;
+        let parent = crate::Column { not_null, not_valid, no_inherit: false, ..parent.clone() };
+        Some(crate::Column { statistics: None, options: Vec::new(), identity, ..parent })
     }
 
     pub(super) fn alter_table(&self, key: &Key, before: &Table, after: &Table) -> Vec<Step> {
@@ -193,7 +198,8 @@ impl<'a> Writer<'a, '_> {
             for (check, body) in to_be_added(self.items, node) {
                 let unchecked = if body.validated { "" } else { " NOT VALID" };
                 let add = format!("ADD CONSTRAINT {} {}{unchecked}", ident(check), body.definition);
-                let hazards: &[Hazard] = if body.validated { &[Hazard::ScansTable, Hazard::StrongLock] } else { &[] };
+                let scans = body.validated && body.is_enforced();
+                let hazards: &[Hazard] = if scans { &[Hazard::ScansTable, Hazard::StrongLock] } else { &[] };
                 let step = plain(key, format!("ALTER TABLE {} {add}", name(key)));
                 steps.push(Step { hazards: self.on_rows(key, hazards), ..step });
             }
