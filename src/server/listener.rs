@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::doors::Doors;
 use super::front::Front;
-use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, broker, deploy, refusals, tokens};
+use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, apart, broker, deploy, refusals, tokens};
 use crate::postgres::worker;
 
 /// How often idle executors are looked over.
@@ -68,14 +68,15 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
 
 /// One thread does without the work stealing between several: it is the default, for on few cores the executors need the others.
 fn runtime(threads: usize) -> std::io::Result<Runtime> {
-    match threads {
-        0 | 1 => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-        threads => tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .thread_name("stonescriptdb")
-            .enable_all()
-            .build(),
-    }
+    let mut builder = match threads {
+        0 | 1 => tokio::runtime::Builder::new_current_thread(),
+        threads => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    builder.thread_name("stonescriptdb").max_blocking_threads(apart::THREADS).enable_all().build()
 }
 
 impl Threads {

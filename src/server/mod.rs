@@ -3,6 +3,7 @@
 //! The main thread sleeps on its latch and on a pipe. The threads ask it, through [`MainThread`], for what only it can do: start and
 //! stop executors, read the registry, write to the server's log. It does nothing that takes long.
 
+pub(crate) mod apart;
 mod api;
 mod broker;
 pub(crate) mod calls;

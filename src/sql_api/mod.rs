@@ -37,7 +37,7 @@ fn deploy(arguments: &Arguments, mode: DeployMode) -> Result<Returned, Failure> 
     let tenant = arguments.text(2).filter(|tenant| !tenant.is_empty());
     let deployment = Deployment {
         mode,
-        archive: Some(arguments.bytes(0).ok_or_else(|| missing("schema"))?),
+        archive: Some(arguments.bytes(0).ok_or_else(|| missing("schema"))?.into()),
         platform: arguments.text(1),
         schema: None,
         selection: match (mode, tenant) {
@@ -81,7 +81,7 @@ pub(crate) fn migrate_all(arguments: &Arguments) -> Result<Returned, Failure> {
     let defaults = FleetOptions::default();
     let deployment = Deployment {
         mode: DeployMode::Migrate,
-        archive: arguments.bytes(2),
+        archive: arguments.bytes(2).map(Into::into),
         platform: Some(arguments.text(0).ok_or_else(|| missing("platform"))?),
         schema: arguments.text(1).filter(|name| !name.is_empty()),
         selection: if arguments.is_null(3) { Selection::All } else { Selection::Only(arguments.texts(3)) },
@@ -112,7 +112,7 @@ pub(crate) fn upload_schema(arguments: &Arguments) -> Result<Returned, Failure> 
     json(&BackendRequest::Upload {
         platform: arguments.text(0).ok_or_else(|| missing("platform"))?,
         schema: arguments.text(1).filter(|name| !name.is_empty()).ok_or_else(|| missing("schema_name"))?,
-        archive: arguments.bytes(2).ok_or_else(|| missing("schema"))?,
+        archive: arguments.bytes(2).ok_or_else(|| missing("schema"))?.into(),
         asked: asked(),
     })
 }

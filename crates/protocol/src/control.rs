@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeployMode, DeployOptions, ExtensionSpec, Failure, Finish, FleetOptions, Progress, Proved, Selection, TenantWork,
+    Archive, DeployMode, DeployOptions, ExtensionSpec, Failure, Finish, FleetOptions, Progress, Proved, Selection,
+    TenantWork,
 };
 
 /// Who asked, for the record.
@@ -31,7 +32,7 @@ pub enum ControlRequest {
     /// The platform that a bundle's manifest names. Answer: `Option<String>`.
     Identify {
         /// The bundle.
-        archive: Vec<u8>,
+        archive: Archive,
     },
     /// Reads and checks a bundle, settles names, makes roles and registry rows. Answer: [`Prepared`].
     Prepare(Deployment),
@@ -139,7 +140,7 @@ pub struct Deployment {
     /// Register or migrate.
     pub mode: DeployMode,
     /// The bundle; `None` takes the schema's newest one, if there is one.
-    pub archive: Option<Vec<u8>>,
+    pub archive: Option<Archive>,
     /// The platform; `None` is what the bundle's manifest says.
     pub platform: Option<String>,
     /// The stored schema as sent; `None` is the platform's own.
@@ -211,7 +212,7 @@ pub struct PreparedBundle {
     /// Which.
     pub key: TemplateKey,
     /// Its bytes, where they are not those of the request.
-    pub archive: Option<Vec<u8>>,
+    pub archive: Option<Archive>,
     /// The kinds (folders) of files that the request's archive has none of, and that are those of the bundle before.
     pub inherited: Vec<String>,
     /// What was proved of it, if it was; without the proof itself.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Archive;
+
 /// An extension that a bundle wants.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionSpec {
@@ -71,7 +73,7 @@ pub struct DeployRequest {
     /// The bundle, by the SHA-256 of its bytes.
     pub bundle_sha256: String,
     /// The bundle's bytes; not sent while it may turn out that there is nothing to do.
-    pub archive: Option<Vec<u8>>,
+    pub archive: Option<Archive>,
     /// What its proof says of it, as JSON; likewise.
     pub proof: Option<String>,
     /// The rows that its seeders make, as JSON.
@@ -107,7 +109,7 @@ pub enum DeployAnswer {
 #[derive(Serialize, Deserialize, Debug)]
 pub struct ProveRequest {
     /// The bundle's bytes.
-    pub archive: Vec<u8>,
+    pub archive: Archive,
     /// The role that calls run as, for the grants.
     pub call_role: String,
     /// The connected database is the template of another bundle, from which this one differs in the bodies of functions only.

@@ -3,6 +3,7 @@
 //! The length counts the kind and the payload. Both sides of the socket run on one machine and from one build, so payloads are
 //! postcard (compact, borrowed on reading) and carry no version.
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 /// Bytes before a payload: the length and the kind.
@@ -125,13 +126,34 @@ pub fn encode_with<M: Serialize>(
 ) -> Result<Vec<u8>, FrameError> {
     let mut frame = Vec::with_capacity(TYPICAL);
     frame.resize(HEADER_LEN, 0);
-    let mut frame = postcard::to_extend(message, frame)?;
+    let mut frame = postcard::serialize_with_flavor(message, Runs(frame))?;
     tail(&mut frame);
     let header = frame_header(kind, frame.len() - HEADER_LEN)?;
     if let Some(start) = frame.first_chunk_mut::<HEADER_LEN>() {
         *start = header;
     }
     Ok(frame)
+}
+
+/// Writes texts and runs of bytes as a whole; postcard's own writers for what grows go byte by byte.
+struct Runs(Vec<u8>);
+
+impl Flavor for Runs {
+    type Output = Vec<u8>;
+
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+        self.0.push(data);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
 }
 
 /// A payload's message, and the bytes behind it.
@@ -165,6 +187,45 @@ mod tests {
         assert_eq!(header.payload, frame.len() - HEADER_LEN);
         let (back, tail) = decode_with_tail::<CallRequest>(&frame[HEADER_LEN..]).unwrap();
         assert_eq!((back, tail), (call, &b"accept:*/*\n"[..]));
+    }
+
+    /// Counts the bytes that are written one by one.
+    struct Single(usize);
+
+    impl Flavor for &mut Single {
+        type Output = ();
+
+        fn try_extend(&mut self, _: &[u8]) -> postcard::Result<()> {
+            Ok(())
+        }
+
+        fn try_push(&mut self, _: u8) -> postcard::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_may_be_large_is_not_written_byte_by_byte() {
+        fn single(message: &impl Serialize) -> usize {
+            let mut single = Single(0);
+            postcard::serialize_with_flavor(message, &mut single).unwrap();
+            single.0
+        }
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        let identify = crate::ControlRequest::Identify { archive: bytes.clone().into() };
+        assert!(single(&identify) < 100, "{}", single(&identify));
+        let call = crate::OneCall { function: "f", params: &bytes };
+        assert!(single(&call) < 100, "{}", single(&call));
+
+        let frame = encode(FrameKind::Request, &identify).unwrap();
+        let (back, tail) = decode_with_tail::<crate::ControlRequest>(&frame[HEADER_LEN..]).unwrap();
+        let crate::ControlRequest::Identify { archive } = back else { panic!("{back:?}") };
+        assert_eq!((&*archive, tail.len()), (&*bytes, 0));
     }
 
     #[test]

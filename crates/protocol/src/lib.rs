@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod archive;
 mod control;
 mod deployment;
 mod direct;
@@ -18,6 +19,7 @@ mod rate;
 mod tenants;
 mod trace;
 
+pub use archive::Archive;
 pub use control::{
     Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled, Template,
     TemplateKey,

@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdoptRequest, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest, TenantVerb};
+use crate::archive::run;
+use crate::{
+    AdoptRequest, Archive, Asked, ControlRequest, DeployRequest, Deployment, ExtensionSpec, ProveRequest, TenantVerb,
+};
 
 #[cfg(doc)]
 use crate::Recognised;
@@ -24,6 +27,7 @@ pub struct CallRequest<'a> {
     /// The function's name as sent, perhaps with a schema.
     pub function: &'a str,
     /// JSON text: an array in order, an object by name, or nothing at all.
+    #[serde(serialize_with = "run::serialize")]
     pub params: &'a [u8],
     /// How it is carried out.
     pub rules: Rules,
@@ -51,6 +55,7 @@ pub struct OneCall<'a> {
     /// As in [`CallRequest`].
     pub function: &'a str,
     /// As in [`CallRequest`].
+    #[serde(serialize_with = "run::serialize")]
     pub params: &'a [u8],
 }
 
@@ -164,6 +169,7 @@ pub enum BackendRequest {
         /// The function.
         function: String,
         /// JSON text of the parameters.
+        #[serde(with = "run")]
         params: Vec<u8>,
         /// The role that asks.
         role: String,
@@ -177,6 +183,7 @@ pub enum BackendRequest {
         /// The tenant as sent.
         tenant: Option<String>,
         /// JSON text: an array of `{"function","params"}`.
+        #[serde(with = "run")]
         calls: Vec<u8>,
         /// The role that asks.
         role: String,
@@ -206,7 +213,7 @@ pub enum BackendRequest {
         /// The schema.
         schema: String,
         /// The bundle.
-        archive: Vec<u8>,
+        archive: Archive,
         /// Who asked.
         asked: Asked,
     },

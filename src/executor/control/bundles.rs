@@ -180,7 +180,7 @@ fn bundle(
         };
         return Ok(PreparedBundle {
             key,
-            archive,
+            archive: archive.map(Into::into),
             inherited,
             proved: Some(proved),
             alike: None,
@@ -206,7 +206,14 @@ fn bundle(
     let elevated = extensions(bundle)?;
     registry::store_bundle(&key, bytes, bundle, &elevated)?;
     let alike = base.map(|base| alike(platform, base, bundle)).transpose()?.flatten();
-    Ok(PreparedBundle { key, archive: stored, inherited, proved: None, alike, elevated_extensions: elevated })
+    Ok(PreparedBundle {
+        key,
+        archive: stored.map(Into::into),
+        inherited,
+        proved: None,
+        alike,
+        elevated_extensions: elevated,
+    })
 }
 
 /// The bundle of a database, if it is proved and the new one has the same files, but for the text of some of functions/.

@@ -92,9 +92,9 @@ impl Job {
     }
 
     /// Keeps the room of its archive until it has ended.
-    pub(in crate::server) fn keep(&self, room: Option<Room>) {
+    pub(in crate::server) fn keep(&self, room: Room) {
         // It has one archive.
-        room.map(|room| self.room.set(room));
+        let _ = self.room.set(room);
     }
 
     /// The counts as they are now, and everything that comes after them.

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use stonescriptdb_protocol::{
-    ControlRequest, Counts, DatabaseOutcome, DeployMode, Deployment, ErrorCode, ExecutorRequest, Failure, Finish,
-    Outcome, Prepared, Refused, Selection,
+    Archive, ControlRequest, Counts, DatabaseOutcome, DeployMode, Deployment, ErrorCode, ExecutorRequest, Failure,
+    Finish, Outcome, Prepared, Refused, Selection,
 };
 
 use super::pool::Target;
@@ -243,18 +243,18 @@ async fn carry_out(
 ///
 /// # Errors
 /// `schema_extraction_failed`.
-pub(super) async fn identify(app: &App, archive: &[u8]) -> Result<Option<String>, Failure> {
-    let identify = ExecutorRequest::Control(ControlRequest::Identify { archive: archive.to_vec() });
+pub(super) async fn identify(app: &App, archive: Archive) -> Result<Option<String>, Failure> {
+    let identify = ExecutorRequest::Control(ControlRequest::Identify { archive });
     broker::request(app, &control_target(app), &identify).await
 }
 
-type Opened = (Prepared, Option<Vec<u8>>, Pass, String);
+type Opened = (Prepared, Option<Archive>, Pass, String);
 
 /// The first half: names are settled, rows are written. Not cancelled halfway; a deployment that was cancelled meanwhile ends behind it.
 async fn prepare(app: &Arc<App>, job: &Job, mut deployment: Deployment) -> Result<Opened, Failure> {
     deployment.deployment_id.clone_from(&job.id);
     if let (None, Some(archive)) = (&deployment.platform, &deployment.archive) {
-        deployment.platform = job.unless_cancelled(identify(app, archive)).await?;
+        deployment.platform = job.unless_cancelled(identify(app, archive.clone())).await?;
     }
     let gate = gate_name(deployment.platform.as_deref(), deployment.schema.as_deref(), &deployment.selection);
     job.is_at(&gate);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use stonescriptdb_protocol::{
-    ControlRequest, ExecutorRequest, ExtensionSpec, Failure, Prepared, ProveRequest, Proved, Reuse, Start, Template,
-    TemplateKey,
+    Archive, ControlRequest, ExecutorRequest, ExtensionSpec, Failure, Prepared, ProveRequest, Proved, Reuse, Start,
+    Template, TemplateKey,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -18,7 +18,7 @@ pub(super) struct Bundles<'p> {
     app: &'p Arc<App>,
     prepared: &'p Prepared,
     /// The request's own bytes.
-    sent: Option<Vec<u8>>,
+    sent: Option<Archive>,
     proved: Vec<OnceCell<Proved>>,
     proofs: Vec<OnceCell<String>>,
     /// So that one bundle is proved once.
@@ -26,7 +26,7 @@ pub(super) struct Bundles<'p> {
 }
 
 impl<'p> Bundles<'p> {
-    pub(super) fn new(app: &'p Arc<App>, prepared: &'p Prepared, sent: Option<Vec<u8>>) -> Bundles<'p> {
+    pub(super) fn new(app: &'p Arc<App>, prepared: &'p Prepared, sent: Option<Archive>) -> Bundles<'p> {
         let proved = prepared.bundles.iter().map(|bundle| OnceCell::new_with(bundle.proved.clone())).collect();
         let proofs = prepared.bundles.iter().map(|_| OnceCell::new()).collect();
         Bundles { app, prepared, sent, proved, proofs, proving: Mutex::new(()) }
@@ -40,7 +40,7 @@ impl<'p> Bundles<'p> {
     }
 
     /// The bytes of a bundle.
-    pub(super) fn archive(&self, place: usize) -> Vec<u8> {
+    pub(super) fn archive(&self, place: usize) -> Archive {
         let own = self.prepared.bundles.get(place).and_then(|bundle| bundle.archive.as_ref());
         own.or(self.sent.as_ref()).cloned().unwrap_or_default()
     }

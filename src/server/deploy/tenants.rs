@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{
-    Asked, ControlRequest, DeployMode, DeployOptions, Deployment, ErrorCode, ExecutorRequest, Failure, FleetOptions,
-    MAIN_TENANT, Selection, TenantName, TenantWork, is_main,
+    Archive, Asked, ControlRequest, DeployMode, DeployOptions, Deployment, ErrorCode, ExecutorRequest, Failure,
+    FleetOptions, MAIN_TENANT, Selection, TenantName, TenantWork, is_main,
 };
 
 use super::gate::enter;
@@ -61,7 +61,7 @@ pub(in crate::server) async fn upload(
     app: &Arc<App>,
     platform: String,
     schema: String,
-    archive: Vec<u8>,
+    archive: Archive,
     asked: Asked,
 ) -> Result<Value, Failure> {
     let deployment = Deployment {

@@ -255,9 +255,21 @@ fn is_excused(settings: &Settings, sender: &Sender) -> bool {
 /// # Errors
 /// As [`require_to_call`], but for a platform that is not there.
 pub(super) fn require_to_register(app: &App, sender: &Sender, platform: &str) -> Result<(), Failure> {
+    knock_to_register(app, sender, platform)?;
+    match app.registry().platform(platform) {
+        Ok(platform) => require_rate(app, platform, sender).map_err(|failure| of_platform(failure, platform)),
+        Err(_) => Ok(()),
+    }
+}
+
+/// The same while the archive is still to come: it takes nothing of what the platform may send, which [`require_to_register`] does.
+///
+/// # Errors
+/// As [`require_to_register`].
+pub(super) fn knock_to_register(app: &App, sender: &Sender, platform: &str) -> Result<(), Failure> {
     let (registry, settings) = (app.registry(), app.settings());
     match registry.platform(platform) {
-        Ok(platform) => enter(app, &registry, platform, sender, &[Scope::Deploy], Silence::MayPass).map(drop),
+        Ok(platform) => admit(app, &registry, platform, sender, &[Scope::Deploy], Silence::MayPass).map(drop),
         Err(_) if settings.require_platform_token => match &sender.proof {
             Proof::Admin => Ok(()),
             Proof::Token(hash) if registry.token(hash).is_some() => Err(of_another(platform)),
@@ -301,16 +313,28 @@ fn enter<'r>(
     scopes: &[Scope],
     silence: Silence,
 ) -> Result<Option<&'r Token>, Failure> {
-    let entered = || {
+    let token = admit(app, registry, platform, sender, scopes, silence)?;
+    // Whoever is not let in takes nothing of what the platform may send.
+    require_rate(app, platform, sender).map_err(|failure| of_platform(failure, platform))?;
+    Ok(token)
+}
+
+/// As [`enter`], whatever the platform has sent before.
+fn admit<'r>(
+    app: &App,
+    registry: &Registry,
+    platform: &'r Platform,
+    sender: &Sender,
+    scopes: &[Scope],
+    silence: Silence,
+) -> Result<Option<&'r Token>, Failure> {
+    let admitted = || {
         require_network(platform, sender)?;
         let settings = app.settings();
         let is_excused = silence == Silence::MayPass && is_excused(&settings, sender);
-        let token = if is_excused { None } else { may_name(app, &settings, registry, platform, sender, scopes)? };
-        // Whoever is not let in takes nothing of what the platform may send.
-        require_rate(app, platform, sender)?;
-        Ok(token)
+        if is_excused { Ok(None) } else { may_name(app, &settings, registry, platform, sender, scopes) }
     };
-    entered().map_err(|failure| of_platform(failure, platform))
+    admitted().map_err(|failure| of_platform(failure, platform))
 }
 
 /// A refusal with the platform that it is about, for the log.

@@ -10,9 +10,11 @@ use hyper::HeaderMap;
 use hyper::body::{Body, Bytes};
 use hyper::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
-use stonescriptdb_protocol::{ErrorCode, Failure};
+use stonescriptdb_http::form::{self, Fields, FormError, MAX_FIELDS, MAX_TEXT};
+use stonescriptdb_protocol::{Archive, ErrorCode, Failure};
 
 use super::room::{Room, Upload};
+use crate::server::apart::apart;
 use crate::settings::Settings;
 
 /// A whole body, and the room that it takes.
@@ -43,14 +45,20 @@ where
         return Err(too_large(limit));
     }
     let room = Room::of_call(settings);
-    match tokio::time::timeout(settings.body_timeout, gather(body, limit, &room)).await {
+    match tokio::time::timeout(settings.body_timeout, gather(body, limit, &room, |_| Ok(()))).await {
         Ok(bytes) => Ok(Read { bytes: bytes?, _room: room }),
         Err(_) => Err(invalid("the body did not arrive in time")),
     }
 }
 
 /// One piece, which is what most bodies are, stays as it is. Of several a whole is made at once: small pieces cost more than they hold.
-async fn gather<B>(body: B, limit: usize, room: &Room) -> Result<Bytes, Failure>
+/// `look` sees, with each piece, all that has come until then, and may end it.
+async fn gather<B>(
+    body: B,
+    limit: usize,
+    room: &Room,
+    mut look: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Bytes, Failure>
 where
     B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
@@ -65,10 +73,12 @@ where
         room.grow(piece.len())?;
         if first.is_empty() && whole.is_empty() {
             first = piece;
+            look(&first)?;
             continue;
         }
         whole.extend_from_slice(&std::mem::take(&mut first));
         whole.extend_from_slice(&piece);
+        look(&whole)?;
     }
     Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
@@ -141,24 +151,23 @@ pub(super) fn url_value(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
-/// The fields of a multipart form.
-#[derive(Default)]
+/// A multipart form.
 pub(super) struct Form {
-    texts: Vec<(String, String)>,
-    /// The field with the archive.
-    pub(super) archive: Option<Bytes>,
+    fields: Fields,
     /// The memory that it takes, for as long as the archive is there.
-    pub(super) room: Option<Room>,
+    pub(super) room: Room,
 }
 
 impl Form {
+    /// Takes the archive; an empty one is absent.
+    pub(super) fn archive(&mut self) -> Option<Archive> {
+        self.fields.archive.take().filter(|archive| !archive.is_empty()).map(Archive::from)
+    }
+
     /// A field's text; an empty one is absent.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.texts
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, text)| text.as_str())
-            .filter(|text| !text.is_empty())
+        let texts = &self.fields.texts;
+        texts.iter().find(|(field, _)| field == name).map(|(_, text)| text.as_str()).filter(|text| !text.is_empty())
     }
 
     /// Whether a field says yes: `true` or `1`.
@@ -187,69 +196,77 @@ pub(super) fn goes_on_after_errors(value: Option<&str>, default: bool) -> Result
     }
 }
 
-/// Text fields are short; what is longer is no name and no flag.
-const MAX_TEXT: usize = 64 * 1024;
-const MAX_FIELDS: usize = 32;
+/// What is sent beside an archive, at most.
+const BESIDE: usize = MAX_TEXT * MAX_FIELDS;
 
-/// Reads a multipart form whose archive is in the field `schema` (or `file`).
+/// Reads a multipart form whose archive is in the field `schema` (or `file`). As soon as the field `platform` has come, if it comes before
+/// the archive, `may_go_on` is asked whether the rest is worth receiving. What it says is not the last word: it is about the first bytes.
 ///
 /// # Errors
-/// `unsupported_media_type`, `invalid_request`, `payload_too_large`, `pool_exhausted`.
-pub(super) async fn form(request: Request, settings: &Settings) -> Result<Form, Failure> {
+/// `unsupported_media_type`, `invalid_request`, `payload_too_large`, `pool_exhausted`; what `may_go_on` says.
+pub(super) async fn form(
+    request: Request,
+    settings: &Settings,
+    may_go_on: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<Form, Failure> {
     let max_archive = settings.max_archive_size;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let boundary = multer::parse_boundary(kind).map_err(|_| {
+    let boundary = form::boundary(kind).ok_or_else(|| {
         Failure::new(ErrorCode::UnsupportedMediaType, "the body must be a multipart form")
             .hint("Send multipart/form-data, as curl -F does.")
     })?;
-    if request.body().size_hint().lower() > (max_archive + MAX_TEXT * MAX_FIELDS) as u64 {
+    if request.body().size_hint().lower() > (max_archive + BESIDE) as u64 {
         return Err(too_large(max_archive));
     }
-    let _upload = Upload::begin(settings)?;
+    let upload = Upload::begin(settings)?;
     let room = Room::of_archive(settings);
-    let whole = gather(request.into_body(), max_archive + MAX_TEXT * MAX_FIELDS, &room);
+    let mut start = Start { boundary: &boundary, may_go_on, looked_at: 0, is_known: false };
+    let whole = gather(request.into_body(), max_archive + BESIDE, &room, |start_of_it| start.look(start_of_it));
     let whole = match tokio::time::timeout(settings.body_timeout, whole).await {
         Ok(Ok(whole)) => whole,
         Ok(Err(failure)) if failure.code == ErrorCode::PayloadTooLarge => return Err(too_large(max_archive)),
         Ok(Err(failure)) => return Err(failure),
         Err(_) => return Err(invalid("the body did not arrive in time")),
     };
-    let limits = multer::SizeLimit::new()
-        .for_field("schema", max_archive as u64)
-        .for_field("file", max_archive as u64)
-        .per_field(MAX_TEXT as u64);
-    let constraints = multer::Constraints::new().size_limit(limits);
-    // In one piece: with each piece that comes the parser looks for its boundary from the beginning, which takes for ever if there is none.
-    let stream = futures_util::stream::iter([Ok::<Bytes, std::convert::Infallible>(whole)]);
-    match fields(multer::Multipart::with_constraints(stream, boundary, constraints)).await {
-        Ok(form) => Ok(Form { room: Some(room), ..form }),
-        Err(multer::Error::FieldSizeExceeded { limit, .. }) => Err(too_large(limit as usize)),
-        Err(error) => Err(invalid(format!("the multipart form is malformed: {error}"))),
-    }
+    // The room and the place among the uploads stay taken until it has been taken apart, whether or not somebody still waits for that.
+    let form = apart(whole.len(), move || {
+        let fields = form::read(whole, &boundary, max_archive);
+        drop(upload);
+        fields.map(|fields| Form { fields, room })
+    });
+    form.await?.map_err(|error| match error {
+        FormError::TooLarge(limit) => too_large(limit as usize),
+        malformed @ FormError::Malformed(_) => invalid(malformed.to_string()),
+    })
 }
 
-async fn fields(mut multipart: multer::Multipart<'_>) -> Result<Form, multer::Error> {
-    let mut form = Form::default();
-    while let Some(field) = multipart.next_field().await? {
-        match field.name().map(str::to_owned) {
-            Some(name) if name == "schema" || name == "file" => form.archive = Some(content(field).await?),
-            Some(name) if form.texts.len() < MAX_FIELDS => form.texts.push((name, field.text().await?)),
-            _ => {}
+/// The first bytes of a form that is coming.
+struct Start<'f, F> {
+    boundary: &'f str,
+    may_go_on: F,
+    /// How many bytes there were at the last look.
+    looked_at: usize,
+    /// The platform was in them, or will not be.
+    is_known: bool,
+}
+
+impl<F: Fn(&str) -> Result<(), Failure>> Start<'_, F> {
+    fn look(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        // Each time there is twice as much, so that one who sends byte by byte does not have it read again for each.
+        if self.is_known || bytes.len() < self.looked_at * 2 {
+            return Ok(());
+        }
+        self.looked_at = bytes.len();
+        self.is_known = bytes.len() >= MAX_TEXT;
+        let start = bytes.get(..MAX_TEXT).unwrap_or(bytes);
+        match form::text_at_start(Bytes::copy_from_slice(start), self.boundary, "platform") {
+            Some(platform) => {
+                self.is_known = true;
+                (self.may_go_on)(&platform)
+            }
+            None => Ok(()),
         }
     }
-    Ok(form)
-}
-
-/// The bytes of a field; one piece stays where it is.
-async fn content(mut field: multer::Field<'_>) -> Result<Bytes, multer::Error> {
-    let Some(first) = field.chunk().await? else { return Ok(Bytes::new()) };
-    let Some(second) = field.chunk().await? else { return Ok(first) };
-    let mut whole = BytesMut::from(first);
-    whole.extend_from_slice(&second);
-    while let Some(more) = field.chunk().await? {
-        whole.extend_from_slice(&more);
-    }
-    Ok(whole.freeze())
 }
 
 /// The start of a text that a message repeats.

@@ -157,11 +157,12 @@ pub(super) async fn migrate(
 async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMode) -> Reply {
     let settings = app.settings();
     access::knock(app, &sender, Scope::Deploy)?;
-    let mut form = body::form(request, &settings).await?;
-    let archive = form.archive.take().filter(|archive| !archive.is_empty()).ok_or_else(|| missing("schema"))?;
+    let may_go_on = |platform: &str| access::knock_to_register(app, &sender, platform);
+    let mut form = body::form(request, &settings, may_go_on).await?;
+    let archive = form.archive().ok_or_else(|| missing("schema"))?;
     let platform = match form.text("platform") {
         Some(name) => Some(name.to_owned()),
-        None => deploy::identify(app, &archive).await?,
+        None => deploy::identify(app, archive.clone()).await?,
     };
     if let Some(platform) = &platform {
         access::require_to_register(app, &sender, platform)?;
@@ -169,7 +170,7 @@ async fn deploy(app: &Arc<App>, sender: Sender, request: Request, mode: DeployMo
     let tenant = form.text("tenant_id").map(str::to_owned);
     let deployment = Deployment {
         mode,
-        archive: Some(archive.into()),
+        archive: Some(archive),
         platform,
         schema: None,
         selection: match (mode, tenant) {

@@ -54,11 +54,11 @@ pub(super) async fn upload_schema(
     let platform = platform_of(path)?;
     access::require_to_upload(&app, &sender, &platform)?;
     let settings = app.settings();
-    let mut form = body::form(request, &settings).await?;
-    let archive = form.archive.take().filter(|archive| !archive.is_empty());
+    let mut form = body::form(request, &settings, |_| Ok(())).await?;
+    let archive = form.archive();
     let schema = form.text("schema_name").or_else(|| form.text("name")).ok_or_else(|| missing("schema_name"))?;
     let archive = archive.ok_or_else(|| missing("schema"))?;
-    let body = deploy::upload(&app, platform, schema.to_owned(), archive.into(), sender.asked()).await?;
+    let body = deploy::upload(&app, platform, schema.to_owned(), archive, sender.asked()).await?;
     Ok(answer::json(StatusCode::CREATED, &body))
 }
 

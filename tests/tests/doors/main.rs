@@ -8,3 +8,4 @@ mod listeners;
 mod rates;
 mod refusals;
 mod tokens;
+mod uploads;
