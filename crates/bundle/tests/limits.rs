@@ -65,6 +65,21 @@ fn entries_count_folders_and_whatever_is_ignored() {
     assert!(Bundle::read(&tar, &Limits { max_entries: 1, ..Limits::default() }).is_ok());
 }
 
+/// What comes behind the first entry too many may be anything: it is not looked at.
+#[test]
+fn entries_beyond_the_limit_are_not_read() {
+    let entries = |count: u32| (0..count).fold(Tar::new(), |tar, n| tar.file(&format!("tables/{n}.sql"), ""));
+    let few = |archive: &[u8]| Bundle::read(archive, &Limits { max_entries: 15, ..Limits::default() }).unwrap_err();
+    let tar = [entries(16).0, vec![0xff; 512]].concat();
+    assert!(matches!(read(&tar).unwrap_err(), E::DamagedTar { .. }));
+    assert_eq!(few(&tar), E::TooManyEntries { limit: 15 });
+    // Compressed, what is unpacked at a time is looked at as a whole.
+    let mut gz = entries(5_000).gz();
+    gz.truncate(gz.len() / 2);
+    assert!(matches!(read(&gz).unwrap_err(), E::Truncated { .. }));
+    assert_eq!(few(&gz), E::TooManyEntries { limit: 15 });
+}
+
 #[test]
 fn a_million_entries_are_refused_quickly() {
     let one = Tar::new().file("tables/a.sql", "").0;

@@ -7,7 +7,7 @@
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use stonescriptdb_bundle::{Bundle, Kind, Limits};
-use stonescriptdb_http::{Head, Limits as HeadLimits};
+use stonescriptdb_http::{Head, Limits as HeadLimits, form};
 use stonescriptdb_protocol::{
     BackendRequest, BatchRequest, CallRequest, ExecutorRequest, Failure, FrameKind, GivenBack, HEADER_LEN, Handover,
     Header, Hello, MAX_FRAME, RowsHeader, decode_with_tail, encode,
@@ -34,6 +34,30 @@ pub fn http(data: &[u8]) {
             assert!(!matches!(read(&data[..data.len() / 2]), Head::Plain(_)), "a part is whole and the whole is not");
         }
         Head::Other => {}
+    }
+}
+
+/// A multipart form whose boundary is the first line, at most 70 bytes of it. What its first bytes say of a field is what the whole says.
+pub fn form(data: &[u8]) {
+    const MOST: usize = 4096;
+    let end = data.iter().take(71).position(|byte| *byte == b'\n').unwrap_or(data.len().min(70));
+    let (boundary, body) = (String::from_utf8_lossy(&data[..end]), &data[data.len().min(end + 1)..]);
+    let whole = form::read(body.to_vec().into(), &boundary, MOST);
+    match &whole {
+        Ok(fields) => {
+            assert!(fields.texts.len() <= form::MAX_FIELDS);
+            assert!(fields.texts.iter().all(|(_, text)| text.len() <= form::MAX_TEXT));
+            assert!(fields.archive.as_ref().is_none_or(|archive| archive.len() <= MOST));
+        }
+        Err(error) => assert!(error.to_string().len() < 5000, "{error}"),
+    }
+    for length in [body.len() / 4, body.len() / 2, body.len() * 3 / 4, body.len()] {
+        let Some(early) = form::text_at_start(body[..length].to_vec().into(), &boundary, "platform") else { continue };
+        let Ok(fields) = &whole else { continue };
+        let Some((_, text)) = fields.texts.iter().find(|(name, _)| name == "platform") else {
+            panic!("the first {length} bytes have a field that the whole has not")
+        };
+        assert_eq!(*text, early, "the first {length} bytes have another text");
     }
 }
 

@@ -1,4 +1,5 @@
-//! The committed corpus through the functions that fuzzing runs, and some damage to each of its files.
+//! The committed corpus through the functions that fuzzing runs, and a short run of fuzzing without cargo-fuzz: its files damaged and
+//! put together anew, 3,000 times for each target (`SSDB_FUZZ_ROUNDS`), by chance but the same every time (`SSDB_FUZZ_SEED`).
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::{Path, PathBuf};
@@ -17,11 +18,12 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }
 
-/// Each file as it is, cut off at some places, and with some of its bits turned.
+/// Each file as it is, cut off at some places, and with some of its bits turned; then by chance.
 fn run(target: &str, check: fn(&[u8])) {
-    for (path, bytes) in corpus(target) {
+    let corpus = corpus(target);
+    for (path, bytes) in &corpus {
         println!("{}", path.display());
-        check(&bytes);
+        check(bytes);
         let step = (bytes.len() / 64).max(1);
         for at in (0..bytes.len()).step_by(step) {
             check(&bytes[..at]);
@@ -32,11 +34,80 @@ fn run(target: &str, check: fn(&[u8])) {
             }
         }
     }
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (rounds, seed) = (number("SSDB_FUZZ_ROUNDS", 3_000), number("SSDB_FUZZ_SEED", 1));
+    let files: Vec<&[u8]> = corpus.iter().map(|(_, bytes)| bytes.as_slice()).collect();
+    for round in 0..rounds {
+        // Each round by itself, so that one that fails can be had without those before it.
+        let mut random = Random((seed.wrapping_mul(1_000_003) ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+        let bytes = mutated(&mut random, &files);
+        let outcome = std::panic::catch_unwind(|| check(&bytes));
+        assert!(outcome.is_ok(), "{target}: round {round} of the seed {seed}: b\"{}\"", bytes.escape_ascii());
+    }
+}
+
+/// xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        ((self.next() >> 32) % bound.max(1) as u64) as usize
+    }
+
+    /// Short ones more often.
+    fn length(&mut self) -> usize {
+        let bound = 1 << self.below(10);
+        self.below(bound)
+    }
+}
+
+/// One of the files, changed in one to eight places.
+fn mutated(random: &mut Random, files: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = files[random.below(files.len())].to_vec();
+    for _ in 0..=random.below(8) {
+        let at = random.below(bytes.len() + 1);
+        let end = bytes.len().min(at + 1 + random.length());
+        match random.below(8) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => {
+                let part = bytes[at..end].to_vec();
+                let to = random.below(bytes.len() + 1);
+                bytes.splice(to..to, part);
+            }
+            // A part of another file, in the place of one of this.
+            3 => {
+                let other = files[random.below(files.len())];
+                let from = random.below(other.len());
+                let length = random.length();
+                bytes.splice(at..end, other[from..].iter().take(length).copied());
+            }
+            4 => bytes.insert(at, random.next() as u8),
+            5 => bytes.insert(at, [0, b'\n', b'\r', b'"', b',', b';', b' ', 0xff][random.below(8)]),
+            _ if at == bytes.len() => {}
+            6 => bytes[at] ^= 1 << random.below(8),
+            // Numbers are near each other: lengths, counts.
+            _ => bytes[at] = bytes[at].wrapping_add([1, 0xff, 0x80, 10][random.below(4)]),
+        }
+    }
+    bytes
 }
 
 #[test]
 fn heads_of_requests() {
     run("http", fuzzed::http);
+}
+
+#[test]
+fn forms() {
+    run("form", fuzzed::form);
 }
 
 #[test]
