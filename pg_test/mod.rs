@@ -10,6 +10,9 @@
     reason = "a test fails by panicking"
 )]
 
+mod apart;
+mod checksums;
+
 #[pgrx::pg_schema]
 mod stonescriptdb_test {
     use pgrx::prelude::*;

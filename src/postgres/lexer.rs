@@ -14,7 +14,7 @@ pub(crate) enum Token {
     Identifier(String),
     /// A string, whatever its quotes: what it says.
     Text(String),
-    /// A number, bit string, operator or parameter, as class and text.
+    /// A number, bit string, operator or parameter, or what is quoted with U&, as class and text.
     Other(u8, String),
 }
 
@@ -75,9 +75,13 @@ unsafe fn token(code: i32, value: &pg_sys::core_YYSTYPE, rest: &[u8]) -> Token {
     // SAFETY: which member of the union is set follows from the code (scanner.h).
     unsafe {
         match code {
-            IDENT | UIDENT => Token::Identifier(super::error::text(value.str_).unwrap_or_default()),
-            SCONST | USCONST => Token::Text(super::error::text(value.str_).unwrap_or_default()),
-            260..=OP => Token::Other((code - IDENT) as u8, super::error::text(value.str_).unwrap_or_default()),
+            IDENT => Token::Identifier(super::error::text(value.str_).unwrap_or_default()),
+            SCONST => Token::Text(super::error::text(value.str_).unwrap_or_default()),
+            // What U&'\0061' says is decided by the grammar, which knows of a UESCAPE behind it: here it is what is written, and not the
+            // same as '\0061'.
+            UIDENT | USCONST | 260..=OP => {
+                Token::Other((code - IDENT) as u8, super::error::text(value.str_).unwrap_or_default())
+            }
             ICONST | PARAM => Token::Other((code - IDENT) as u8, value.ival.to_string()),
             // Operators of two characters that have tokens of their own; the number tells which.
             268..=NOT_EQUALS => Token::Other((code - IDENT) as u8, String::new()),
@@ -152,18 +156,21 @@ pub(crate) fn body_index(statement: &[Placed]) -> Option<usize> {
     if !is_do && !is_function {
         return None;
     }
-    let language = statement.windows(2).find_map(|pair| match pair {
-        [before, Placed { token: Token::Identifier(name) | Token::Text(name) | Token::Keyword(name), .. }]
-            if keyword(&before.token, "language") =>
-        {
-            Some(name.to_ascii_lowercase())
+    // Parameters and types may have the name too; where another language may be meant, every byte counts.
+    let languages = || {
+        statement.windows(2).filter_map(|pair| match pair {
+            [before, named] if keyword(&before.token, "language") => Some(&named.token),
+            _ => None,
+        })
+    };
+    let is_lexed = |token: &Token| match token {
+        Token::Identifier(name) | Token::Text(name) | Token::Keyword(name) => {
+            name.eq_ignore_ascii_case("sql") || name.eq_ignore_ascii_case("plpgsql")
         }
-        _ => None,
-    });
-    match language.as_deref() {
-        Some("sql" | "plpgsql") => {}
-        None if is_do => {}
-        _ => return None,
+        _ => false,
+    };
+    if !languages().all(is_lexed) || languages().next().is_none() && !is_do {
+        return None;
     }
     if is_do {
         return statement.iter().position(|p| matches!(p.token, Token::Text(_)));

@@ -18,6 +18,8 @@ mod plan;
 mod procedure;
 mod refused;
 pub(crate) mod request;
+#[cfg(feature = "pg_test")]
+pub(crate) mod same_trees;
 pub(crate) mod seats;
 pub(crate) mod secret;
 pub(crate) mod session;

@@ -6,6 +6,12 @@ use acceptance::{shared, sql};
 fn all_of_them() {
     let cluster = shared();
     let mut client = cluster.control();
+    // Of tests that go by chance: more rounds, and others.
+    for (variable, setting) in [("SSDB_LEXER_ROUNDS", "rounds"), ("SSDB_LEXER_SEED", "seed")] {
+        if let Ok(value) = std::env::var(variable) {
+            client.batch_execute(&format!("SET stonescriptdb_test.{setting} = '{value}'")).expect("set");
+        }
+    }
     let names = sql::texts(
         &mut client,
         "SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -3,6 +3,7 @@
 
 mod alike;
 mod otherwise;
+mod spelled;
 mod stopped;
 
 use acceptance::{Answer, Cluster, Files, Platform, fixtures, sql};
