@@ -24,6 +24,9 @@ pub struct Victim {
 pub struct Seen {
     pub calls: usize,
     pub slowest: Duration,
+    /// Time of a core that the server worker took.
+    #[allow(dead_code, reason = "it is shown")]
+    pub worker_cpu: Duration,
     /// Kilobytes of the server worker: before, at most, and now.
     pub worker_kb: [u64; 3],
     /// The most that any executor had.
@@ -65,6 +68,7 @@ impl Victim {
         let _turn = self.turn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let over = AtomicBool::new(false);
         let before = memory(&self.worker);
+        let cpu_before = cpu(&self.worker);
         let start = Instant::now();
         let (calls, worker_kb, executor_kb) = std::thread::scope(|scope| {
             let calls = scope.spawn(|| self.call_until(&over));
@@ -79,11 +83,13 @@ impl Victim {
             (calls.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), most, executor)
         });
         let took = start.elapsed();
+        let worker_cpu = cpu(&self.worker).saturating_sub(cpu_before);
         // What was freed is given back every 5 s.
         std::thread::sleep(Duration::from_secs(6));
         let seen = Seen {
             calls: calls.len(),
             slowest: calls.iter().max().copied().unwrap_or_default(),
+            worker_cpu,
             worker_kb: [before, worker_kb, memory(&self.worker)],
             executor_kb,
         };
@@ -182,4 +188,13 @@ fn memory(pid: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Time of a core that a process has taken, in itself and in the kernel.
+fn cpu(pid: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // proc(5): behind the name, which may have anything in it, utime and stime are the twelfth and the thirteenth field, in hundredths.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
