@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use pgrx::{GucSetting, PostgresGucEnum};
+use stonescriptdb_protocol::Rate;
 
 use crate::postgres::secret::{self, Hash, Secret};
 
@@ -95,8 +96,6 @@ static MAX_UPLOADS: Number = Number::new(64);
 static MAX_JSON_DEPTH: Number = Number::new(1_000);
 /// Each holds its archive in memory while it waits for its turn.
 static MAX_DEPLOYMENTS: Number = Number::new(200);
-/// Per minute: what clients can cause must not fill the disk that the log is on.
-static MAX_LOG_MESSAGES: Number = Number::new(1_000);
 /// Plain by default: loopback needs none, and there is no certificate to begin with.
 static TLS: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// The names that PostgreSQL's own settings have by default.
@@ -117,8 +116,6 @@ static PLATFORM_RATE: Number = Number::new(0);
 static PLATFORM_BURST: Number = Number::new(0);
 /// Off: nothing is written of requests that are refused at the door.
 static LOG_REFUSALS: GucSetting<bool> = GucSetting::<bool>::new(true);
-/// Lines about them in a minute: whoever is refused must not fill the log.
-static LOG_REFUSALS_PER_MINUTE: Number = Number::new(60);
 /// Off: every request goes through the server worker, which is slower.
 static DIRECT_CONNECTIONS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
@@ -152,8 +149,11 @@ static METRICS_PUBLIC: GucSetting<bool> = GucSetting::<bool>::new(false);
 static METRICS_PLATFORMS: Number = Number::new(64);
 /// 500: what the server or a bundle is to blame for; a client's own mistakes are the client's to log.
 static LOG_MIN_STATUS: Number = Number::new(500);
-/// In a second, of all processes: an outage must not fill the disk.
+/// In a second, of each kind and of all processes: what clients can cause must not fill the disk that the log is on, nor hide what else is
+/// told.
 static LOG_RATE: Number = Number::new(10);
+/// How an outage begins is what matters of it.
+static LOG_BURST: Number = Number::new(100);
 
 /// A copy of the settings, for code that may not touch PostgreSQL.
 #[derive(Clone, Debug)]
@@ -201,8 +201,6 @@ pub(crate) struct Settings {
     pub(crate) max_uploads: usize,
     pub(crate) max_json_depth: usize,
     pub(crate) max_deployments: usize,
-    /// Zero is no limit.
-    pub(crate) max_log_messages: u32,
     /// `None`: plain HTTP.
     pub(crate) tls: Option<TlsSettings>,
     pub(crate) io_threads: usize,
@@ -211,8 +209,8 @@ pub(crate) struct Settings {
     pub(crate) metrics_public: bool,
     /// Calls that fail with this status or a greater one are logged.
     pub(crate) log_min_status: u16,
-    /// Lines a second.
-    pub(crate) log_rate: u64,
+    /// Lines of each kind; none is no limit.
+    pub(crate) log_limit: Option<Rate>,
     /// In lower case, as what is sent is compared.
     pub(crate) allowed_origins: Vec<String>,
     /// In lower case, without ports.
@@ -222,7 +220,6 @@ pub(crate) struct Settings {
     /// Requests at once; 0 is what comes in a second.
     pub(crate) platform_burst: u32,
     pub(crate) log_refusals: bool,
-    pub(crate) log_refusals_per_minute: usize,
 }
 
 /// Reads the settings as they are now; on the main thread only.
@@ -268,7 +265,6 @@ pub(crate) fn current() -> Settings {
         max_uploads: positive(&MAX_UPLOADS) as usize,
         max_json_depth: positive(&MAX_JSON_DEPTH) as usize,
         max_deployments: positive(&MAX_DEPLOYMENTS) as usize,
-        max_log_messages: positive(&MAX_LOG_MESSAGES),
         tls: TLS.get().then(|| TlsSettings {
             cert_file: text(&TLS_CERT_FILE),
             key_file: text(&TLS_KEY_FILE),
@@ -280,13 +276,12 @@ pub(crate) fn current() -> Settings {
         metrics_token: secret::of_setting(Secret::Metrics),
         metrics_public: METRICS_PUBLIC.get(),
         log_min_status: u16::try_from(LOG_MIN_STATUS.get()).unwrap_or(u16::MAX),
-        log_rate: u64::from(positive(&LOG_RATE)),
+        log_limit: Rate::new(positive(&LOG_RATE), positive(&LOG_BURST)),
         allowed_origins: list(&ALLOWED_ORIGINS).iter().map(|origin| plain(origin)).collect(),
         allowed_hosts: list(&ALLOWED_HOSTS).iter().map(|name| plain(name)).collect(),
         platform_rate: positive(&PLATFORM_RATE),
         platform_burst: positive(&PLATFORM_BURST),
         log_refusals: LOG_REFUSALS.get(),
-        log_refusals_per_minute: positive(&LOG_REFUSALS_PER_MINUTE) as usize,
     }
 }
 

@@ -7,9 +7,12 @@
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use pgrx::pg_sys;
+use stonescriptdb_protocol::Rate;
+
+use super::seats::monotonic;
 
 /// How a call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +97,28 @@ struct Row {
     cells: [Cell; SHARDS],
 }
 
+/// What a line of the log is about. Each kind is limited by itself, so that a flood of one hides none of the others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Line {
+    /// A call that failed.
+    Call = 0,
+    /// Somebody who was not let in.
+    Refusal = 1,
+    /// Anything else that the server worker has to tell.
+    Message = 2,
+}
+
+const LINES: usize = 3;
+
+/// Lines of one kind.
+#[repr(C)]
+struct Lines {
+    /// As a [`Rate`] keeps it.
+    bucket: AtomicU64,
+    /// Since somebody told of them.
+    left_out: AtomicU64,
+}
+
 /// What goes over HTTP connections.
 #[repr(C, align(64))]
 struct Wire {
@@ -110,10 +135,7 @@ struct Counters {
     deployments: [AtomicU64; DEPLOYED],
     databases: [AtomicU64; DEPLOYED],
     connections: AtomicU64,
-    /// The second in which lines were logged last, how many there were in it, and how many were left out since somebody told of them.
-    log_second: AtomicU64,
-    log_lines: AtomicU64,
-    log_left_out: AtomicU64,
+    log: [Lines; LINES],
 }
 
 static COUNTERS: AtomicPtr<Counters> = AtomicPtr::new(std::ptr::null_mut());
@@ -339,17 +361,21 @@ pub(crate) fn connection() {
     add(counters().map(|counters| &counters.connections), 1);
 }
 
-/// Whether one more line may go to the log in this second, of `most` that may in all processes together. Gives how many were left out
-/// before; `None`: this one is to be left out too.
-pub(crate) fn may_log(most: u64) -> Option<u64> {
-    let counters = counters()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    if counters.log_second.swap(now, AcqRel) != now {
-        counters.log_lines.store(0, Release);
+/// Whether one more line of a kind may go to the log, of those of all processes together. One that may not is counted.
+pub(crate) fn may_log(line: Line, limit: Option<Rate>) -> bool {
+    let (Some(limit), Some(lines)) = (limit, lines(line)) else { return true };
+    let may = limit.take(&lines.bucket, monotonic()).is_ok();
+    if !may {
+        lines.left_out.fetch_add(1, Relaxed);
     }
-    if counters.log_lines.fetch_add(1, AcqRel) < most {
-        return Some(counters.log_left_out.swap(0, AcqRel));
-    }
-    counters.log_left_out.fetch_add(1, Relaxed);
-    None
+    may
+}
+
+/// How many lines of a kind were left out since somebody asked.
+pub(crate) fn left_out(line: Line) -> u64 {
+    lines(line).map_or(0, |lines| lines.left_out.swap(0, AcqRel))
+}
+
+fn lines(line: Line) -> Option<&'static Lines> {
+    counters()?.log.get(line as usize)
 }

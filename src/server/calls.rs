@@ -131,8 +131,8 @@ fn ended(
 
 fn log(app: &App, failed: &Failed<'_>, failure: &Failure, took: Duration) {
     let settings = app.settings();
-    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_rate) {
-        app.main.log(line);
+    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_limit) {
+        app.main.tell(line);
     }
 }
 

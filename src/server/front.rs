@@ -127,7 +127,7 @@ impl Front {
                 Speech::Plain => Outgoing::new(stream),
                 Speech::Tls(acceptor) => {
                     let mut stopping = app.stopping.subscribe();
-                    let log = |error| app.main.log(format!("no TLS connection with {} came about: {error}", peer.ip()));
+                    let log = |error: String| app.refusals.note_connection(app, peer.ip(), &error);
                     let shaken = tokio::select! {
                         shaken = tls::shake(&acceptor, stream, settings.header_timeout, log) => shaken,
                         _ = stopping.wait_for(|stopping| *stopping) => None,

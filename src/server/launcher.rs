@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::mpsc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use stonescriptdb_protocol::Rate;
 use tokio::sync::oneshot;
 
-use super::log::{self, LogLimit};
+use super::log;
 use super::pool::Pool;
+use crate::postgres::counters::{self, Line};
 use crate::postgres::worker::{self, WorkerHandle, WorkerState};
 use crate::settings::Settings;
 
@@ -33,19 +35,19 @@ pub(super) enum MainRequest {
 pub(crate) struct MainThread {
     requests: mpsc::Sender<MainRequest>,
     waker: Arc<UnixStream>,
-    log_limit: Arc<LogLimit>,
+    log_limit: Arc<RwLock<Option<Rate>>>,
 }
 
 impl MainThread {
     pub(super) fn new(waker: UnixStream, settings: &Settings) -> (MainThread, mpsc::Receiver<MainRequest>) {
         let (sender, receiver) = mpsc::channel();
-        let log_limit = Arc::new(LogLimit::new(settings.max_log_messages));
+        let log_limit = Arc::new(RwLock::new(settings.log_limit));
         (MainThread { requests: sender, waker: Arc::new(waker), log_limit }, receiver)
     }
 
-    /// How much may be logged, to be asked and told by the main thread too.
-    pub(super) fn log_limit(&self) -> &LogLimit {
-        &self.log_limit
+    /// The settings have changed.
+    pub(super) fn limit_log(&self, limit: Option<Rate>) {
+        *self.log_limit.write().unwrap_or_else(PoisonError::into_inner) = limit;
     }
 
     pub(super) fn ask(&self, request: MainRequest) {
@@ -54,11 +56,24 @@ impl MainThread {
         let _ = (&*self.waker).write(&[1]);
     }
 
-    /// Writes a line to the server's log, if not too many were written within the minute.
+    /// Writes a line to the server's log, unless there were too many.
     pub(crate) fn log(&self, message: impl Into<String>) {
-        if self.log_limit.admits() {
-            self.ask(MainRequest::Log(log::shortened(message.into())));
+        self.log_as(Line::Message, message);
+    }
+
+    /// The same of a line of another kind; whether it is written.
+    pub(super) fn log_as(&self, line: Line, message: impl Into<String>) -> bool {
+        let limit = *self.log_limit.read().unwrap_or_else(PoisonError::into_inner);
+        let may = counters::may_log(line, limit);
+        if may {
+            self.tell(message);
         }
+        may
+    }
+
+    /// Writes a line to the server's log whose number is limited otherwise.
+    pub(super) fn tell(&self, message: impl Into<String>) {
+        self.ask(MainRequest::Log(log::shortened(message.into())));
     }
 
     /// Waits until the registry in memory has everything that was committed before.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::doors::Doors;
 use super::front::Front;
-use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, apart, broker, deploy, refusals, tokens};
+use super::{App, SOCKET_FOLDER, SOCKET_PATH, TOUCHED_FOLDER, apart, broker, deploy, log, tokens};
 use crate::postgres::worker;
 
 /// How often idle executors are looked over.
@@ -49,7 +49,7 @@ pub(super) fn start(app: Arc<App>) -> std::io::Result<Threads> {
     runtime.spawn(app.clone().essential("broker", broker::serve(app.clone(), socket)));
     runtime.spawn(app.clone().essential("pool", look_after(app.clone())));
     runtime.spawn(tokens::write_used(app.clone()));
-    runtime.spawn(refusals::sum_up(app.clone()));
+    runtime.spawn(log::sum_up(app.clone()));
     runtime.spawn(app.clone().essential("registry", {
         let app = app.clone();
         async move {

@@ -1,70 +1,48 @@
-//! How much the server worker writes to the server's log: what clients can cause must not fill the disk that it is on.
+//! The server's log: how long a line may be, and how many were left out by `log_rate`, which `postgres::counters` counts.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const MINUTE: Duration = Duration::from_secs(60);
+use super::App;
+use crate::postgres::counters::{self, Line};
+
+/// How often it is told what was left out.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+/// How often it is looked whether that is over.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A message is cut off here, in bytes.
 const LONGEST: usize = 4096;
 
-/// Counts messages by the minute.
-pub(super) struct LogLimit {
-    /// Messages in a minute; zero is no limit.
-    most: AtomicU32,
-    minute: Mutex<Minute>,
-}
-
-/// The minute that runs.
-struct Minute {
-    began: Instant,
-    written: u32,
-    left_out: u32,
-}
-
-impl LogLimit {
-    pub(super) fn new(most: u32) -> LogLimit {
-        LogLimit {
-            most: AtomicU32::new(most),
-            minute: Mutex::new(Minute { began: Instant::now(), written: 0, left_out: 0 }),
-        }
-    }
-
-    /// The settings have changed.
-    pub(super) fn set(&self, most: u32) {
-        self.most.store(most, Relaxed);
-    }
-
-    /// Whether one more may be written.
-    pub(super) fn admits(&self) -> bool {
-        let most = self.most.load(Relaxed);
-        let mut minute = self.minute();
-        if most == 0 || minute.written < most || (minute.began.elapsed() >= MINUTE && minute.left_out == 0) {
-            if minute.began.elapsed() >= MINUTE {
-                *minute = Minute { began: Instant::now(), written: 0, left_out: 0 };
+/// Says at the end of each minute, and when settings are read again, what was left out; until the worker ends.
+pub(super) async fn sum_up(app: Arc<App>) {
+    let mut reloads = app.reloads.subscribe();
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    let mut told = Instant::now();
+    loop {
+        let reloaded = tokio::select! {
+            _ = looks.tick() => false,
+            changed = reloads.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+        };
+        app.refusals.sum_up(&app, reloaded);
+        if reloaded || told.elapsed() >= MINUTE {
+            told = Instant::now();
+            if let Some(sum) = left_out() {
+                app.main.tell(sum);
             }
-            minute.written = minute.written.saturating_add(1);
-            return true;
         }
-        minute.left_out = minute.left_out.saturating_add(1);
-        false
     }
+}
 
-    /// What there is to say of messages that were left out, once their minute is over.
-    pub(super) fn report(&self) -> Option<String> {
-        let mut minute = self.minute();
-        if minute.left_out == 0 || minute.began.elapsed() < MINUTE {
-            return None;
-        }
-        let left_out = minute.left_out;
-        *minute = Minute { began: Instant::now(), written: 0, left_out: 0 };
-        Some(format!("{left_out} messages were left out within a minute, by stonescriptdb.max_log_messages"))
-    }
-
-    fn minute(&self) -> MutexGuard<'_, Minute> {
-        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Of failed calls the next line says it too, whichever comes first.
+fn left_out() -> Option<String> {
+    let of = [(Line::Call, "lines about failed calls"), (Line::Message, "messages")];
+    let counts = of.map(|(line, name)| (counters::left_out(line), name));
+    let counts: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}")).collect();
+    (!counts.is_empty()).then(|| format!("left out of the log, by stonescriptdb.log_rate: {}", counts.join(", ")))
 }
 
 /// A message that is not too long.

@@ -217,7 +217,7 @@ pub(crate) fn main() -> ! {
         if reload_settings_if_asked() {
             let settings = settings::current();
             app.pool.reload(&settings);
-            app.main.log_limit().set(settings.max_log_messages);
+            app.main.limit_log(settings.log_limit);
             tell_new_token(&app.settings(), &settings);
             replace(&app.settings, settings);
             seats::next_epoch();
@@ -232,9 +232,6 @@ pub(crate) fn main() -> ! {
         if last_tidied.elapsed() >= TICK {
             // Archives and proofs of deployments, and each reading of the registry, leave pages behind that would stay the process's own.
             give_back_freed();
-            if let Some(report) = app.main.log_limit().report() {
-                pgrx::log!("stonescriptdb: {report}");
-            }
             last_tidied = Instant::now();
         }
     }

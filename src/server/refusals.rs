@@ -1,20 +1,20 @@
-//! Who was refused at the door, written to the server's log: once for each address and reason in a minute, and no more lines than are set.
+//! Who was refused at the door, written to the server's log: once for each address and reason in a minute, as long as `log_rate` allows.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use hyper::{Method, Uri};
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::App;
+use super::log::MINUTE;
 use crate::error;
+use crate::postgres::counters::{self, Line};
 
-/// The time for which lines are counted.
-const MINUTE: Duration = Duration::from_secs(60);
-/// How often it is looked whether that is over.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// So many of those that were written are remembered, so that memory does not grow with the number of addresses.
+const REMEMBERED: usize = 10_000;
 /// So many of those that were not written are named in the sum.
 const NAMED: usize = 5;
 /// Characters of a path that are written.
@@ -43,9 +43,9 @@ pub(super) struct Refusals(Mutex<Minute>);
 #[derive(Default)]
 struct Minute {
     began: Option<Instant>,
-    /// Those that were written, and how many more like each there were. No more of them than lines may be written.
+    /// Those that were written, and how many more like each there were.
     written: HashMap<(IpAddr, ErrorCode), u64>,
-    /// Others, of which nothing was written.
+    /// More than can be remembered.
     others: u64,
 }
 
@@ -60,19 +60,40 @@ impl Refusals {
         if !settings.log_refusals {
             return;
         }
+        let mut minute = self.begun(app);
+        let room = minute.written.len() < REMEMBERED;
+        match minute.written.get_mut(&(address, failure.code)) {
+            Some(more) => *more += 1,
+            None if room => {
+                if app.main.log_as(Line::Refusal, line(address, method, uri, failure)) {
+                    minute.written.insert((address, failure.code), 0);
+                }
+            }
+            None => minute.others += 1,
+        }
+    }
+
+    /// Notes a connection with which there was nothing to be agreed on.
+    pub(super) fn note_connection(&self, app: &App, address: IpAddr, reason: &str) {
+        let _counted = self.begun(app);
+        app.main.log_as(Line::Refusal, format!("no TLS connection with {address} came about: {reason}"));
+    }
+
+    /// The minute that runs.
+    fn begun(&self, app: &App) -> MutexGuard<'_, Minute> {
         let mut minute = self.minute();
         if minute.is_over() {
             minute.end(app);
         }
         minute.began.get_or_insert_with(Instant::now);
-        let room = minute.written.len() < settings.log_refusals_per_minute;
-        match minute.written.get_mut(&(address, failure.code)) {
-            Some(more) => *more += 1,
-            None if room => {
-                minute.written.insert((address, failure.code), 0);
-                app.main.log(line(address, method, uri, failure));
-            }
-            None => minute.others += 1,
+        minute
+    }
+
+    /// Says what was not written, if the minute is over or is to be.
+    pub(super) fn sum_up(&self, app: &App, now: bool) {
+        let mut minute = self.minute();
+        if now || minute.is_over() {
+            minute.end(app);
         }
     }
 }
@@ -88,7 +109,8 @@ impl Minute {
         let seconds = minute.began.map_or(0, |began| began.elapsed().as_secs());
         let mut more: Vec<_> = minute.written.into_iter().filter(|(_, more)| *more > 0).collect();
         more.sort_unstable_by_key(|(_, more)| std::cmp::Reverse(*more));
-        let total = more.iter().map(|(_, more)| more).sum::<u64>() + minute.others;
+        let others = minute.others + counters::left_out(Line::Refusal);
+        let total = more.iter().map(|(_, more)| more).sum::<u64>() + others;
         if total == 0 {
             return;
         }
@@ -96,10 +118,10 @@ impl Minute {
         let named: Vec<String> = named
             .map(|((address, code), more)| format!("{more} from {address} ({})", error::outside(*code).name))
             .collect();
-        let rest = more.iter().skip(NAMED).map(|(_, more)| more).sum::<u64>() + minute.others;
+        let rest = more.iter().skip(NAMED).map(|(_, more)| more).sum::<u64>() + others;
         let rest =
             if rest > 0 { format!("{}{rest} others", if named.is_empty() { "" } else { ", " }) } else { String::new() };
-        app.main.log(format!("refused {total} more requests in {seconds} s: {}{rest}", named.join(", ")));
+        app.main.tell(format!("refused {total} more requests in {seconds} s: {}{rest}", named.join(", ")));
     }
 }
 
@@ -110,23 +132,4 @@ fn line(address: IpAddr, method: &Method, uri: &Uri, failure: &Failure) -> Strin
     let (status, name) = (error::status(failure), error::outside(failure.code).name);
     let line = format!("refused {method} {path} from {address}{of}: {status} {name}: {}", failure.message);
     line.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
-}
-
-/// Says at the end of each minute, and when settings are read again, how many refusals were not written; until the worker ends.
-pub(super) async fn sum_up(app: Arc<App>) {
-    let mut reloads = app.reloads.subscribe();
-    let mut looks = tokio::time::interval(LOOK_EVERY);
-    loop {
-        let reloaded = tokio::select! {
-            _ = looks.tick() => false,
-            changed = reloads.changed() => match changed {
-                Ok(()) => true,
-                Err(_) => return,
-            },
-        };
-        let mut minute = app.refusals.minute();
-        if reloaded || minute.is_over() {
-            minute.end(&app);
-        }
-    }
 }

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
-use stonescriptdb_protocol::{ErrorCode, Failure, one_traceparent};
+use stonescriptdb_protocol::{ErrorCode, Failure, Rate, one_traceparent};
 
 use crate::error;
-use crate::postgres::counters::{self, Outcome, Platform};
+use crate::postgres::counters::{self, Line, Outcome, Platform};
 
 /// A call that runs. Dropped before its end is told, its caller has left.
 pub(crate) struct Tally {
@@ -80,12 +80,15 @@ pub(crate) struct Failed<'a> {
 
 impl Failed<'_> {
     /// The line for the log; `None` if none is wanted of it, or there are too many. PostgreSQL's message is not in it: it may quote values.
-    pub(crate) fn line(&self, failure: &Failure, took: Duration, least: u16, rate: u64) -> Option<String> {
+    pub(crate) fn line(&self, failure: &Failure, took: Duration, least: u16, limit: Option<Rate>) -> Option<String> {
         let status = error::status(failure);
         if status < least {
             return None;
         }
-        let left_out = counters::may_log(rate)?;
+        if !counters::may_log(Line::Call, limit) {
+            return None;
+        }
+        let left_out = counters::left_out(Line::Call);
         let mut line = format!("event=call_failed status={status} error={}", error::outside(failure.code).name);
         let mut field = |name: &str, value: &str| {
             if !value.is_empty() {

@@ -93,14 +93,6 @@ pub(super) fn define() {
             100_000,
             none,
         ),
-        (
-            c"stonescriptdb.max_log_messages",
-            c"Messages per minute that the server worker writes to the server's log; 0 is no limit.",
-            &MAX_LOG_MESSAGES,
-            0,
-            1_000_000,
-            none,
-        ),
     ];
     for (name, description, setting, least, most, flags) in numbers {
         GucRegistry::define_int_guc(name, description, c"", setting, least, most, GucContext::Sighup, flags);

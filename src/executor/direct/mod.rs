@@ -232,7 +232,7 @@ fn log(
         id: id.as_str(),
         traceparent: traceparent_in(&head.lines),
     };
-    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_rate) {
+    if let Some(line) = failed.line(failure, took, settings.log_min_status, settings.log_limit) {
         worker::log(&line);
     }
 }

@@ -84,14 +84,27 @@ fn every_refusal_is_written_once_with_address_route_platform_and_reason() {
 
 #[test]
 fn there_are_no_more_lines_than_are_set() {
-    let cluster = behind_a_proxy().setting("stonescriptdb.log_refusals_per_minute", "3").start();
+    let cluster =
+        behind_a_proxy().setting("stonescriptdb.log_rate", "1").setting("stonescriptdb.log_burst", "3").start();
+    let started = std::time::Instant::now();
     for number in 1..=200 {
         from(&cluster, &format!("203.0.113.{number}")).get("/health").error(403, "unauthorized");
     }
     from(&cluster, "203.0.113.1").get("/health").error(403, "unauthorized");
-    cluster.reload();
-    expect(&cluster, &["refused 198 more requests", "1 from 203.0.113.1 (unauthorized), 197 others"]);
-    assert_eq!(lines(&cluster).len(), 4, "{:#?}", lines(&cluster));
+    // Each of the 201 is written, or counted in a sum; on a slow machine a minute may end on the way.
+    eventually("the sums to be told", || {
+        cluster.reload();
+        let (sums, named): (Vec<String>, Vec<String>) =
+            lines(&cluster).into_iter().partition(|line| line.contains(" more requests in "));
+        let count = |line: &String| line.split("refused ").nth(1)?.split(' ').next()?.parse::<usize>().ok();
+        let counted: usize = sums.iter().filter_map(count).sum();
+        let most = 4 + started.elapsed().as_secs() as usize;
+        assert!(named.len() <= most, "{} lines, {most} at most", named.len());
+        check(named.len() + counted == 201, format!("{} and {counted}", named.len()))
+    });
+    let log = lines(&cluster);
+    assert!(log.iter().any(|line| line.contains("1 from 203.0.113.1 (unauthorized)")), "{log:#?}");
+    assert!(log.iter().any(|line| line.contains(" others")), "{log:#?}");
 }
 
 #[test]

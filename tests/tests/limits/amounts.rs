@@ -194,18 +194,46 @@ fn deployments_at_once() {
 
 #[test]
 fn messages_in_the_log() {
-    let cluster = Cluster::builder().setting("stonescriptdb.max_log_messages", "5").start();
+    let cluster =
+        Cluster::builder().setting("stonescriptdb.log_rate", "1").setting("stonescriptdb.log_burst", "5").start();
+    let started = std::time::Instant::now();
     // Each reload with a certificate that is not there is a message.
     cluster.configure("stonescriptdb.tls", "on");
     let health = "SELECT stonescriptdb.health()";
-    for _ in 0..30 {
+    for _ in 0..60 {
         cluster.reload();
         // So that it is read, not put together with the next one.
         std::thread::sleep(std::time::Duration::from_millis(20));
         acceptance::sql::done(cluster.control().batch_execute(health));
     }
     let count = cluster.log().matches("TLS cannot be served").count();
-    assert!((1..=5).contains(&count), "{count} messages: {}", cluster.log_tail());
+    let most = 6 + started.elapsed().as_secs() as usize;
+    assert!((1..=most).contains(&count), "{count} messages, {most} at most: {}", cluster.log_tail());
+    eventually("those left out to be told", || {
+        cluster.reload();
+        wait::check(cluster.log().contains("left out of the log, by stonescriptdb.log_rate: "), "nothing of them")
+    });
+}
+
+#[test]
+fn a_flood_of_refusals_hides_no_failed_call() {
+    let cluster = Cluster::builder()
+        .setting("stonescriptdb.log_rate", "1")
+        .setting("stonescriptdb.log_burst", "2")
+        .setting("stonescriptdb.log_min_status", "404")
+        .setting("stonescriptdb.trusted_proxies", "127.0.0.1")
+        .start();
+    let platform = Platform::register(&cluster, "flooded", &fixtures::tiny());
+    let refused = |number: u32| {
+        let http = cluster.http().header("X-Forwarded-For", &format!("203.0.113.{number}"));
+        http.get("/live").error(403, "unauthorized");
+    };
+    (0..100).for_each(refused);
+    platform.call("none_of_that_name", json!([])).client_error();
+    eventually("the call in the log", || {
+        let log = cluster.log();
+        wait::check(log.contains("event=call_failed") && log.contains("none_of_that_name"), "not there")
+    });
 }
 
 #[test]
