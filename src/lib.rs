@@ -46,6 +46,7 @@ pub extern "C-unwind" fn _PG_init() {
             registry_changed: sql_api::tell_registry_changed,
             release_databases: sql_api::release_databases,
             touching: sql_api::note_touched,
+            restoring: sql_api::note_restored,
             touched: sql_api::tell_touched,
         },
     );

@@ -140,6 +140,10 @@ fn request(payload: &[u8]) -> Vec<u8> {
                 None => deploy::prove(&request).map(Some),
             })
         }
+        ExecutorRequest::IsAsRecorded { bundle_sha256 } => {
+            worker::report_running("check");
+            answer(deploy::is_as_recorded(&bundle_sha256))
+        }
         ExecutorRequest::Check { proof } => {
             worker::report_running("check");
             answer(deploy::check(&proof))

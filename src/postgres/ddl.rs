@@ -60,6 +60,23 @@ pub(super) unsafe fn is_ddl(statement: *mut pg_sys::Node) -> bool {
     }
 }
 
+/// Whether a statement makes the table that says which bundle a database is in the state of: a dump is being restored.
+///
+/// # Safety
+/// `statement` must be a valid utility statement.
+pub(super) unsafe fn makes_state(statement: *mut pg_sys::Node) -> bool {
+    // SAFETY: the caller's promise; casts follow the tag, and a relation's name ends in a zero.
+    unsafe {
+        if tag(statement) != Some(NodeTag::T_CreateStmt) {
+            return false;
+        }
+        let relation = (*statement.cast::<pg_sys::CreateStmt>()).relation;
+        !relation.is_null()
+            && !(*relation).relname.is_null()
+            && std::ffi::CStr::from_ptr((*relation).relname) == c"_stonescriptdb_state"
+    }
+}
+
 /// Whether a statement is about temporary objects only, as far as that is cheap to tell. Before it runs: what it drops is still there.
 ///
 /// # Safety

@@ -94,6 +94,8 @@ pub(crate) struct EndOfTransaction {
     pub(crate) release_databases: fn(),
     /// It changed what the catalog of the connected database says, and is about to commit.
     pub(crate) touching: fn(u32),
+    /// It made the table anew that says which bundle the connected database is in the state of, and is about to commit.
+    pub(crate) restoring: fn(u32),
     /// It has committed.
     pub(crate) touched: fn(u32),
 }
@@ -108,6 +110,7 @@ thread_local! {
     static EXECUTOR: Cell<bool> = const { Cell::new(false) };
     static CALLING: Cell<bool> = const { Cell::new(false) };
     static TOUCHED: Cell<bool> = const { Cell::new(false) };
+    static RESTORING: Cell<bool> = const { Cell::new(false) };
     static HOLDING: Cell<bool> = const { Cell::new(false) };
     static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
 }
@@ -140,12 +143,16 @@ unsafe extern "C-unwind" fn end_of_transaction(event: pg_sys::XactEvent::Type, _
             if TOUCHED.get() {
                 (at_end.touching)(my_database());
             }
+            if RESTORING.get() {
+                (at_end.restoring)(my_database());
+            }
             return;
         }
         XACT_EVENT_COMMIT | XACT_EVENT_PREPARE => true,
         XACT_EVENT_ABORT => false,
         _ => return,
     };
+    RESTORING.set(false);
     if TOUCHED.replace(false) && committed {
         (at_end.touched)(my_database());
     }
@@ -195,8 +202,13 @@ unsafe extern "C-unwind" fn process_utility(
         if is_ours((*statement).utilityStmt) {
             guard(|| before((*statement).utilityStmt, context), |_| String::new());
         }
-        if (!EXECUTOR.get() || CALLING.get()) && !TOUCHED.get() && super::ddl::is_ddl((*statement).utilityStmt) {
-            guard(|| note_ddl((*statement).utilityStmt), |_: &Failure| String::new());
+        if !EXECUTOR.get() || CALLING.get() {
+            if super::ddl::makes_state((*statement).utilityStmt) {
+                RESTORING.set(true);
+            }
+            if !TOUCHED.get() && super::ddl::is_ddl((*statement).utilityStmt) {
+                guard(|| note_ddl((*statement).utilityStmt), |_: &Failure| String::new());
+            }
         }
         let next = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
         next(statement, query, read_only_tree, context, parameters, environment, destination, completion);

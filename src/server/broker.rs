@@ -12,8 +12,9 @@ use stonescriptdb_protocol::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::local::Local;
-use super::pool::{Lease, Target};
+use super::pool::{CANCEL_PATIENCE, Lease, Target};
 use super::{App, api, deploy};
+use crate::postgres::worker;
 
 /// An answer: its kind and its payload.
 pub(super) type Answer = (FrameKind, BytesMut);
@@ -73,8 +74,11 @@ pub(super) async fn begin(app: &App, target: &Arc<Target>, frame: &[u8]) -> Resu
             }
         }
     }
-    let failure = Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked");
-    Err(Broken::NotBegun(failure.database(&*target.database)))
+    Err(Broken::NotBegun(not_begun(target)))
+}
+
+fn not_begun(target: &Target) -> Failure {
+    Failure::new(ErrorCode::ConnectionFailed, "executors end as soon as they are asked").database(&*target.database)
 }
 
 fn ended_midway() -> Failure {
@@ -114,6 +118,57 @@ pub(super) async fn request<A: DeserializeOwned>(
         .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
     let (_, payload) = run(app, target, &frame).await?;
     decode(&payload)
+}
+
+/// As [`request`], of something that may be cancelled and whose end is to be known then too: the executor is cancelled, and says what came
+/// of it. One that does not answer is ended.
+///
+/// # Errors
+/// As [`request`]; 57014 if it was cancelled before an executor had it.
+pub(super) async fn request_until<A: DeserializeOwned>(
+    app: &App,
+    target: &Arc<Target>,
+    request: &ExecutorRequest,
+    cancelled: impl Future<Output = ()>,
+) -> Result<A, Failure> {
+    let frame = encode(FrameKind::Request, request)
+        .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
+    tokio::pin!(cancelled);
+    for _ in 0..ATTEMPTS {
+        let mut lease = tokio::select! {
+            biased;
+            () = &mut cancelled => return Err(deploy::was_cancelled()),
+            lease = app.pool.acquire(target, app.settings().queue_timeout) => lease?,
+        };
+        let pid = lease.pid();
+        let answer = {
+            let work = exchange(&mut lease, &frame);
+            tokio::pin!(work);
+            tokio::select! {
+                answer = &mut work => answer,
+                () = &mut cancelled => {
+                    worker::cancel(pid);
+                    match tokio::time::timeout(CANCEL_PATIENCE, &mut work).await {
+                        Ok(answer) => answer,
+                        Err(_) => {
+                            worker::terminate(pid);
+                            Err(Lost::Midway)
+                        }
+                    }
+                }
+            }
+        };
+        match answer {
+            Ok((FrameKind::Failure, payload)) => return Err(decode(&payload)?),
+            Ok((_, payload)) => return decode(&payload),
+            Err(Lost::Before) => lease.discard(),
+            Err(Lost::Midway) => {
+                lease.discard();
+                return Err(ended_midway().database(&*target.database));
+            }
+        }
+    }
+    Err(not_begun(target))
 }
 
 fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {

@@ -55,6 +55,8 @@ pub(crate) const SOCKET_FOLDER: &str = "stonescriptdb";
 
 /// Where backends write down, each in a file named by its OID, the databases whose catalogs they change.
 pub(crate) const TOUCHED_FOLDER: &str = "stonescriptdb/touched";
+/// What the name of such a file ends with where the tracking tables were made anew.
+pub(crate) const RESTORED: &str = ".restored";
 
 /// The same on a standby, where nobody tells of anything, and its promotion is to be seen soon.
 const TICK_OF_STANDBY: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::launcher::{MainRequest, MainThread};
 use super::local::Local;
 use crate::settings::Settings;
+pub(super) use lease::CANCEL_PATIENCE;
 pub(crate) use lease::Lease;
 use lease::{Hold, Recall};
 pub(crate) use stonescriptdb_pool::Target;

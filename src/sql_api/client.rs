@@ -10,7 +10,7 @@ use stonescriptdb_protocol::{BackendRequest, ErrorCode, Failure, FrameKind, HEAD
 
 use crate::postgres::hooks;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts};
-use crate::server::{SOCKET_PATH, TOUCHED_FOLDER};
+use crate::server::{RESTORED, SOCKET_PATH, TOUCHED_FOLDER};
 
 /// So long a session waits at its commit. Its locks are still held then, on tables that CREATE EXTENSION has just made, for example.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -104,6 +104,11 @@ pub(crate) fn tell_registry_changed() {
 pub(crate) fn note_touched(database: u32) {
     // Without the folder nobody has ever looked; a full disk has worse to tell.
     let _ = std::fs::File::create(format!("{TOUCHED_FOLDER}/{database}"));
+}
+
+/// As [`note_touched`], of a transaction that makes the tracking tables anew. Raises nothing.
+pub(crate) fn note_restored(database: u32) {
+    let _ = std::fs::File::create(format!("{TOUCHED_FOLDER}/{database}{RESTORED}"));
 }
 
 /// Has the server worker look at what [`note_touched`] wrote, without waiting for it. Raises nothing.

@@ -11,7 +11,9 @@ use stonescriptdb_protocol::{
 use crate::postgres::session::login_role;
 use crate::postgres::{Arguments, Returned, hooks};
 
-pub(crate) use client::{hold_database, note_touched, release_databases, tell_registry_changed, tell_touched};
+pub(crate) use client::{
+    hold_database, note_restored, note_touched, release_databases, tell_registry_changed, tell_touched,
+};
 
 /// `register(schema, platform, tenant_id, force, allow)`.
 pub(crate) fn register(arguments: &Arguments) -> Result<Returned, Failure> {

@@ -218,6 +218,9 @@ pub(crate) struct Call {
 pub(crate) struct Drift {
     #[command(flatten)]
     pub(crate) of: OfTenant,
+    /// The stored schema
+    #[arg(long)]
+    pub(crate) schema: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -180,10 +180,14 @@ pub(crate) fn tenants(client: &Client<'_>, global: &Global, of: &OfPlatform) -> 
 }
 
 pub(crate) fn drift(client: &Client<'_>, global: &Global, drift: &Drift) -> Result<Exit, Failure> {
-    if drift.of.tenant.is_some() && drift.of.platform.is_none() {
-        return Err(Failure::usage("whose tenant it is must be said: --platform or SSDB_PLATFORM"));
+    if (drift.of.tenant.is_some() || drift.schema.is_some()) && drift.of.platform.is_none() {
+        return Err(Failure::usage("whose it is must be said: --platform or SSDB_PLATFORM"));
     }
-    let query = [("platform", drift.of.platform.as_deref()), ("tenant_id", drift.of.tenant.as_deref())];
+    let query = [
+        ("platform", drift.of.platform.as_deref()),
+        ("schema_name", drift.schema.as_deref()),
+        ("tenant_id", drift.of.tenant.as_deref()),
+    ];
     let body = client.get("/admin/drift", &query, As::Admin)?;
     let rows = body.get("drift").unwrap_or(&Value::Null);
     let found = rows.as_array().map_or(0, Vec::len);

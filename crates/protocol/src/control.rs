@@ -52,6 +52,16 @@ pub enum ControlRequest {
         /// What was proved in it.
         proved: Proved,
     },
+    /// Makes a template again that of the bundle from which it was taken over, closed as it was. Answer: `false` if it is no more the one
+    /// that was taken over.
+    ReturnTemplate {
+        /// Whose it was.
+        from: TemplateKey,
+        /// Whose it was to be.
+        to: TemplateKey,
+        /// Its database.
+        database: String,
+    },
     /// Drops a template that proved nothing or that nobody needs. Answer: unit.
     DropTemplate {
         /// Whose it is.

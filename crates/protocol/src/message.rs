@@ -125,6 +125,11 @@ pub enum ExecutorRequest {
     /// Build a bundle from nothing in the connected database, a template. Answer: `Option<Proved>`; none where the template of another
     /// bundle does not do.
     Prove(ProveRequest),
+    /// Look whether the connected database is recorded as in the state of a bundle, and its catalog is the recorded one. Answer: `bool`.
+    IsAsRecorded {
+        /// The bundle's SHA-256.
+        bundle_sha256: String,
+    },
     /// Compare the connected database with a bundle. Answer: `Vec<DriftRow>`.
     Check {
         /// What the bundle's proof says of it.

@@ -153,6 +153,18 @@ pub enum TenantWork {
         /// What its tracking tables say.
         state: RestoredState,
     },
+    /// The name of a tenant's database and its owner role. Answer: `Option<(String, String)>`; none while somebody works in it.
+    Quiet {
+        /// Its OID.
+        oid: u32,
+    },
+    /// Notes of which bundle a database is that a dump was restored into. Answer: unit.
+    StateOf {
+        /// Its OID.
+        oid: u32,
+        /// What its tracking tables say.
+        state: RestoredState,
+    },
     /// A new token. Answer: `String`, the JSON text of the HTTP answer.
     IssueToken(TokenSpec),
     /// A token in place of another one. Answer: `String`, the JSON text of the HTTP answer.

@@ -80,6 +80,42 @@ pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Fai
     })
 }
 
+/// The name of a tenant's database and its owner role, unless a restore goes on in it.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn quiet(oid: u32) -> Result<Option<(String, String)>, Failure> {
+    transaction(|| {
+        let (database, owner) = Spi::get_two_with_args::<String, String>(
+            "SELECT l.database, l.owner_role FROM (SELECT 1) one LEFT JOIN (
+                 SELECT c.datname::text AS database, p.owner_role::text FROM stonescriptdb.database d
+                 JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.oid = d.datid
+                 WHERE d.datid = $1 AND d.state = 'ready'
+                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = c.oid AND a.backend_type = 'client backend'
+                        AND (a.state <> 'idle' OR a.application_name = 'pg_restore'
+                             OR a.state_change > clock_timestamp() - interval '500 ms'))) l ON true",
+            &[pg_sys::Oid::from(oid).into()],
+        )
+        .map_err(spi)?;
+        Ok(database.zip(owner))
+    })
+}
+
+/// Notes of which bundle a database is now that was restored as it stands. It is touched, so the next deployment looks.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn state_of(oid: u32, state: &RestoredState) -> Result<(), Failure> {
+    transaction(|| {
+        execute(
+            "UPDATE stonescriptdb.database d SET unfinished = $3, drift = NULL, checked_at = NULL,
+                 bundle_sha256 = (SELECT b.sha256 FROM stonescriptdb.bundle b WHERE b.platform = d.platform AND b.sha256 = $2)
+             WHERE d.datid = $1 AND d.state = 'ready'",
+            &[pg_sys::Oid::from(oid).into(), state.bundle_sha256.as_str().into(), state.unfinished.into()],
+        )
+    })
+}
+
 /// Lets a role connect to a database.
 ///
 /// # Errors

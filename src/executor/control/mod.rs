@@ -35,6 +35,7 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
         ControlRequest::Progress(progress) => answer(record::progress(&progress)),
         ControlRequest::EnsureTemplate(key) => answer(template::ensure(&key)),
         ControlRequest::ReuseTemplate { from, to } => answer(template::reuse(&from, &to)),
+        ControlRequest::ReturnTemplate { from, to, database } => answer(template::give_back(&from, &to, &database)),
         ControlRequest::SealTemplate { template, proved } => answer(template::seal(&template, &proved)),
         ControlRequest::DropTemplate { key, database } => answer(template::drop(&key, database.as_deref())),
         ControlRequest::UnusedTemplates { platform } => answer(template::unused(&platform)),

@@ -92,8 +92,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
         )?;
         let Some(database) = stored_name(key)? else { return Err(Failure::internal("a template is gone")) };
-        let database = quote_identifier(&database);
-        execute_once(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"), &[])
+        close(&database)
     })
 }
 
@@ -130,6 +129,38 @@ pub(super) fn reuse(from: &TemplateKey, to: &TemplateKey) -> Result<Option<Strin
         execute_once(&format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quote_identifier(&database)), &[])?;
         Ok::<_, Failure>(Some(database))
     })
+}
+
+/// The reverse of [`reuse`]; `false` if the template is no more the one that was taken over.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn give_back(from: &TemplateKey, to: &TemplateKey, database: &str) -> Result<bool, Failure> {
+    transaction(|| {
+        let returned = kept::update(
+            "UPDATE stonescriptdb.template t SET sha256 = $3, state = 'ready'
+             WHERE platform = $1 AND sha256 = $2 AND database = $4 AND state = 'building'
+               AND NOT EXISTS (SELECT FROM stonescriptdb.template o WHERE o.platform = $1 AND o.sha256 = $3)
+             RETURNING true",
+            &[
+                to.platform.as_str().into(),
+                to.sha256.as_str().into(),
+                from.sha256.as_str().into(),
+                database.into(),
+            ],
+            |mut rows| Ok::<_, Failure>(rows.next().is_some()),
+        )?;
+        if returned {
+            close(database)?;
+        }
+        Ok(returned)
+    })
+}
+
+/// Lets nobody into a template any more.
+fn close(database: &str) -> Result<(), Failure> {
+    let database = quote_identifier(database);
+    execute_once(&format!("ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false IS_TEMPLATE true"), &[])
 }
 
 /// Drops a template and forgets it. The platform, and with it every row about the template, may be gone before it.

@@ -22,6 +22,8 @@ pub(super) fn run(work: &TenantWork) -> Vec<u8> {
         TenantWork::Lost { database, oid } => answer(follow::lost(database, *oid)),
         TenantWork::LetIn { database, role } => answer(follow::let_in(database, role)),
         TenantWork::Restored { database, oid, state } => answer(follow::restored(database, *oid, state)),
+        TenantWork::Quiet { oid } => answer(follow::quiet(*oid)),
+        TenantWork::StateOf { oid, state } => answer(follow::state_of(*oid, state)),
         TenantWork::IssueToken(token) => answer(tokens::issue(token)),
         TenantWork::RotateToken { id, of, grace, expires_at, expires_in, by } => {
             let end = tokens::End { at: expires_at.as_deref(), seconds: *expires_in };

@@ -107,6 +107,17 @@ fn step_limits() -> (u32, u32) {
     (settings::deploy_lock_timeout_ms(), settings::deploy_statement_timeout_ms())
 }
 
+/// Whether the database is recorded as in the state of this bundle, and nothing of its catalog has changed since.
+///
+/// # Errors
+/// PostgreSQL's own.
+pub(super) fn is_as_recorded(bundle_sha256: &str) -> Result<bool, Failure> {
+    transaction(|| {
+        let Some(state) = tracking::state()? else { return Ok(false) };
+        Ok(state.bundle_sha256 == bundle_sha256 && !state.is_pending && state.stamp == catalog::stamp()?.hash())
+    })
+}
+
 /// Runs a statement within the time that one may take.
 ///
 /// # Errors

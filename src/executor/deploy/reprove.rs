@@ -14,6 +14,7 @@ use super::bodies::{Bodies, Stop};
 use super::proof::{Place, Proof, Tracked};
 use super::routines::{self, Row};
 use super::sources::{Source, Sources};
+use super::tracking::State;
 use super::{apply, catalog, functions, prepare_session, prove, seeders, sources, spi, tracking};
 use crate::postgres::{self, Kind as StatementKind, LastingMemory, transaction};
 
@@ -43,22 +44,28 @@ fn read(bundle: &Bundle, changed: &[String]) -> Result<Sources, Failure> {
 
 fn reprove(bundle: &Bundle, proof: &mut Proof, changed: &Sources, memory: &LastingMemory) -> Result<Proved, Stop> {
     let has_seeders = bundle.has(FileKind::Seeder);
-    let (bodies, fingerprint) = transaction(|| {
-        let bodies = replace(proof, changed)?;
+    let (replaced, fingerprint) = transaction(|| {
+        let replaced = replace(proof, changed)?;
         let fingerprint = proof.model.fingerprint();
         if !has_seeders {
             record(bundle, proof, changed, &fingerprint)?;
         }
-        Ok::<_, Stop>((bodies, fingerprint))
+        Ok::<_, Stop>((replaced, fingerprint))
     })?;
     let mut seeds = Vec::new();
     if has_seeders {
         // They may call what is new.
         let seeding = memory.enter(|| Sources::read_kinds(bundle, &[FileKind::Seeder, FileKind::Table]))?;
-        seeds = seeders::learn(&seeding)?;
+        seeds = match seeders::learn(&seeding) {
+            Ok(seeds) => seeds,
+            Err(failure) => {
+                put_back(&replaced)?;
+                return Err(failure.into());
+            }
+        };
         transaction(|| record(bundle, proof, changed, &fingerprint))?;
     }
-    let bodies = bodies.map(|bodies| bodies.to_json()).transpose()?;
+    let bodies = replaced.bodies.map(|bodies| bodies.to_json()).transpose()?;
     Ok(Proved { bodies, ..prove::proved(proof, fingerprint, &seeds)? })
 }
 
@@ -83,8 +90,31 @@ struct Made<'s> {
     key: Key,
 }
 
-/// Runs the changed files and brings the proof to what is there then. Gives what leads there from the bundle before.
-fn replace(proof: &mut Proof, changed: &Sources) -> Result<Option<Bodies>, Stop> {
+/// What was done to the template.
+struct Replaced {
+    /// What it was before.
+    state: State,
+    /// The routines as they were.
+    old: Vec<Row>,
+    /// What leads there from the bundle before.
+    bodies: Option<Bodies>,
+}
+
+/// Makes the template again what it was: the new routines are committed when the seeders run, and these have failed.
+fn put_back(replaced: &Replaced) -> Result<(), Failure> {
+    transaction(|| {
+        Spi::run("SET LOCAL synchronous_commit = off").map_err(spi)?;
+        prepare_session()?;
+        catalog::under_catalog_settings(|| {
+            Ok(replaced.old.iter().try_for_each(|row| apply::run_one(&row.definition))?)
+        })?;
+        let State { bundle_sha256, fingerprint, .. } = &replaced.state;
+        tracking::advance_state(bundle_sha256, &catalog::stamp()?, fingerprint.as_deref().unwrap_or_default(), None)
+    })
+}
+
+/// Runs the changed files and brings the proof to what is there then.
+fn replace(proof: &mut Proof, changed: &Sources) -> Result<Replaced, Stop> {
     Spi::run("SET LOCAL synchronous_commit = off").map_err(spi)?;
     prepare_session()?;
     let before = catalog::stamp()?;
@@ -131,7 +161,8 @@ fn replace(proof: &mut Proof, changed: &Sources) -> Result<Option<Bodies>, Stop>
             *place = Place { path: routine.source.path.clone(), line: routine.line };
         }
     }
-    Ok(Bodies::between(&state, &base, proof, &files))
+    let bodies = Bodies::between(&state, &base, proof, &files);
+    Ok(Replaced { state, old, bodies })
 }
 
 /// The routines that the changed files replace.

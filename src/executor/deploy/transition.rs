@@ -124,13 +124,26 @@ pub(super) fn run(
         Values::Settled(added) => with_values(failure, &added.steps),
         Values::Unknown => failure,
     })?;
-    if transaction(has_pending)? {
-        afterwards::run(&mut report)?;
-        if !report.unfinished {
-            afterwards::settle(proof, &request.bundle_sha256, &request.deployment_id, &mut report)?;
+    if let Err(failure) = after_the_commit(request, proof, &mut report) {
+        if request.options.dry_run {
+            return Err(failure);
         }
+        // What is committed is done, whatever becomes of the rest.
+        report.unfinished = true;
+        report.warnings.push(format!("what runs after the transaction is still to be done: {}", failure.message));
     }
     Ok(report)
+}
+
+fn after_the_commit(request: &DeployRequest, proof: &Proof, report: &mut DeployReport) -> Result<(), Failure> {
+    // A cancel that came too late for the transaction meets the next one: it is over with the first attempt.
+    if transaction(has_pending).or_else(|_| transaction(has_pending))? {
+        afterwards::run(report)?;
+        if !report.unfinished {
+            afterwards::settle(proof, &request.bundle_sha256, &request.deployment_id, report)?;
+        }
+    }
+    Ok(())
 }
 
 fn has_pending() -> Result<bool, Failure> {

@@ -1,6 +1,8 @@
 //! A deployment's way through its databases: canaries first, the others some at a time, what failed for a passing reason once more.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,35 +120,29 @@ impl<'a> Fleet<'a> {
         let parallel = self.parallel();
         let mut outcomes = Vec::with_capacity(turns.len());
         let mut running = FuturesUnordered::new();
-        // What is under way when it is cancelled.
-        let mut begun: Vec<Turn<'a>> = Vec::new();
         loop {
             while running.len() < parallel
                 && !stopped
                 && !self.job.is_cancelled()
                 && let Some(turn) = turns.pop_front()
             {
-                begun.push(turn);
                 running.push(self.turn(turn));
             }
-            let ended = tokio::select! {
-                biased;
-                () = self.job.cancelled() => None,
-                ended = running.next() => ended,
-            };
-            let Some((turn, outcome)) = ended else { break };
-            begun.retain(|other| other.database.position != turn.database.position);
-            if is_passing(&outcome.result) && turn.attempt <= self.retries() {
+            let Some((turn, outcome)) = running.next().await else { break };
+            if matches!(outcome.result, Outcome::Cancelled) {
+                // Told below, with those that were not begun.
+                outcomes.push(outcome);
+                continue;
+            }
+            if is_passing(&outcome.result) && !self.job.is_cancelled() && turn.attempt <= self.retries() {
                 turns.push_back(Turn { attempt: turn.attempt + 1, ..turn });
                 continue;
             }
             stopped |= stops && !outcome.result.is_success();
             outcomes.push(self.end(outcome).await);
         }
-        // Dropped, they are cancelled, and what they did is rolled back.
-        drop(running);
         let cancelled = self.job.is_cancelled();
-        for turn in begun.into_iter().chain(turns) {
+        for turn in turns {
             let result = if cancelled { Outcome::Cancelled } else { Outcome::Skipped };
             let outcome = self.outcome(turn.database, result, turn.attempt - 1, 0.0);
             outcomes.push(outcome);
@@ -166,18 +162,44 @@ impl<'a> Fleet<'a> {
         if self.prepared.is_single { 0 } else { self.prepared.fleet.retries }
     }
 
+    /// A database's turn. Cancelled, it ends at once where it waits for something, and with the executor's word on what came of it where
+    /// that is at work: it may just have committed.
     async fn turn(&self, turn: Turn<'a>) -> (Turn<'a>, DatabaseOutcome) {
+        let begun = Instant::now();
+        let at_work = AtomicBool::new(false);
+        let work = self.work(turn, &at_work);
+        tokio::pin!(work);
+        let result = tokio::select! {
+            biased;
+            () = self.job.cancelled() => match at_work.load(Relaxed) {
+                true => work.await,
+                // Dropped, what was begun of it is cancelled.
+                false => Outcome::Cancelled,
+            },
+            result = &mut work => result,
+        };
+        let result = match result {
+            Outcome::Failed(_) if self.job.is_cancelled() => Outcome::Cancelled,
+            result => result,
+        };
+        let outcome = match result {
+            Outcome::Cancelled => self.outcome(turn.database, result, turn.attempt - 1, 0.0),
+            result => self.outcome(turn.database, result, turn.attempt, begun.elapsed().as_secs_f64() * 1000.0),
+        };
+        (turn, outcome)
+    }
+
+    async fn work(&self, turn: Turn<'a>, at_work: &AtomicBool) -> Outcome {
         if turn.attempt > 1 {
             tokio::time::sleep(RETRY_AFTER * (turn.attempt - 1)).await;
         }
         let _slot = self.app.deployments.slot(self.app.settings().max_workers).await;
-        let begun = Instant::now();
         let note = async {
             if !self.prepared.is_single {
                 self.record(vec![turn.database.position], Vec::new()).await;
             }
         };
-        let ((), result) = tokio::join!(note, self.deploy(turn.database));
+        let ((), result) = tokio::join!(note, self.deploy(turn.database, at_work));
         let result = match result {
             Ok(report) => Outcome::Done(report),
             Err(failure) => Outcome::Failed(Failure { database: Some(turn.database.name.clone()), ..failure }),
@@ -187,11 +209,14 @@ impl<'a> Fleet<'a> {
             let owner = Some(self.prepared.owner_role.as_str().into());
             self.app.pool.release(&Target { database: turn.database.name.as_str().into(), role: owner, calls: false });
         }
-        let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
-        (turn, self.outcome(turn.database, result, turn.attempt, duration_ms))
+        result
     }
 
-    async fn deploy(&self, database: &PreparedDatabase) -> Result<stonescriptdb_protocol::DeployReport, Failure> {
+    async fn deploy(
+        &self,
+        database: &PreparedDatabase,
+        at_work: &AtomicBool,
+    ) -> Result<stonescriptdb_protocol::DeployReport, Failure> {
         // The gate that the deployment has passed is open to it already.
         let _pass = match database.name == self.gate {
             true => None,
@@ -204,7 +229,8 @@ impl<'a> Fleet<'a> {
             database,
             mode: self.prepared.mode,
             options: &self.prepared.options,
-            deployment_id: &self.job.id,
+            job: self.job,
+            at_work,
         };
         let result = task.run().await;
         match result {

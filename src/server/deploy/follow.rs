@@ -10,6 +10,7 @@ use stonescriptdb_protocol::{
 use tokio::sync::{Mutex, Notify};
 
 use super::gate::enter;
+use super::living::Asked;
 use super::life::work;
 use super::one::Adopted;
 use crate::server::lookup::Lost;
@@ -32,6 +33,8 @@ pub(crate) struct Follow {
     behind: Notify,
     /// Held by who works off the list of touched databases.
     pub(super) flushing: Mutex<()>,
+    /// Databases into which a dump is being restored.
+    pub(super) living: std::sync::Mutex<HashMap<u32, Asked>>,
 }
 
 impl Follow {

@@ -148,7 +148,7 @@ fn event(outcome: &DatabaseOutcome) -> Value {
 }
 
 /// Why a deployment that was cancelled has no result.
-pub(super) fn was_cancelled() -> Failure {
+pub(in crate::server) fn was_cancelled() -> Failure {
     Failure {
         sqlstate: Some("57014".to_owned()),
         ..Failure::new(ErrorCode::QueryFailed, "the deployment was cancelled")

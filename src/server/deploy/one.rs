@@ -1,6 +1,8 @@
 //! What a deployment does in one database.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use stonescriptdb_protocol::{
@@ -9,6 +11,7 @@ use stonescriptdb_protocol::{
 };
 
 use super::control_target;
+use super::job::Job;
 use super::template::Bundles;
 use crate::server::pool::Target;
 use crate::server::{App, broker};
@@ -93,7 +96,10 @@ pub(super) struct OneDatabase<'a> {
     pub(super) database: &'a PreparedDatabase,
     pub(super) mode: DeployMode,
     pub(super) options: &'a DeployOptions,
-    pub(super) deployment_id: &'a str,
+    /// The deployment that it is a part of.
+    pub(super) job: &'a Job,
+    /// Turns true when an executor begins to change the database: from then on it is that one's word that counts, cancelled or not.
+    pub(super) at_work: &'a AtomicBool,
 }
 
 impl OneDatabase<'_> {
@@ -129,7 +135,7 @@ impl OneDatabase<'_> {
             start,
             call_role: self.prepared.call_role.clone(),
             options: self.options.clone(),
-            deployment_id: self.deployment_id.to_owned(),
+            deployment_id: self.job.id.clone(),
         };
         let owner = self.target(Some(&self.prepared.owner_role));
         // Whether there is anything to do is asked first: the proof is large.
@@ -161,7 +167,8 @@ impl OneDatabase<'_> {
     async fn watched(&self, owner: &Arc<Target>, request: &ExecutorRequest) -> Result<DeployAnswer, Failure> {
         let interval = (self.app.settings().deploy_lock_timeout / 3).max(SHORTEST_WATCH);
         let mut holders: Option<String> = None;
-        let work = broker::request::<DeployAnswer>(self.app, owner, request);
+        self.at_work.store(true, Relaxed);
+        let work = broker::request_until::<DeployAnswer>(self.app, owner, request, self.job.cancelled());
         tokio::pin!(work);
         let result = loop {
             tokio::select! {

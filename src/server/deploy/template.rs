@@ -129,29 +129,30 @@ impl<'p> Bundles<'p> {
     async fn ensure_template(&self, place: usize) -> Result<(String, Option<Pass>), Failure> {
         let _one = self.proving.lock().await;
         let key = self.key(place);
-        let pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
-        if self.proved.get(place).is_some_and(|cell| !cell.initialized())
-            && let Some(database) = self.reuse(place).await?
-        {
-            return Ok((database, Some(pass)));
+        let mut pass = enter(self.app, &format!("template {}", key.sha256), "prove").await?;
+        if self.proved.get(place).is_some_and(|cell| !cell.initialized()) {
+            match self.reuse(place, pass).await? {
+                Reused::Ready(database, pass) => return Ok((database, pass)),
+                Reused::Not(own) => pass = own,
+            }
         }
         let (template, mut building) = begin(self.app.clone(), key, pass).await?;
         if template.is_ready {
             // Another deployment of the bundle may have proved it meanwhile.
             self.load_proved(place).await?;
-            return Ok((template.database, building.pass.take()));
+            return Ok((template.database, building.take_pass()));
         }
         let result = match self.prove(place, &template.database).await {
             Ok(proved) => self.seal(place, &template.database, proved).await,
             Err(failure) => Err(failure),
         };
-        building.open = false;
         if let Err(failure) = result {
             // Before the record of the deployment is closed, which may drop the roles.
-            drop_template(self.app, self.key(place), &template.database).await;
+            building.give_up().await;
             return Err(failure);
         }
-        Ok((template.database, building.pass.take()))
+        building.open = false;
+        Ok((template.database, building.take_pass()))
     }
 
     async fn load_proved(&self, place: usize) -> Result<(), Failure> {
@@ -178,37 +179,48 @@ impl<'p> Bundles<'p> {
         Ok(())
     }
 
-    /// Proves a bundle in the template of one from which it differs in the bodies of functions only. `None`: it has to be built from
-    /// nothing.
-    async fn reuse(&self, place: usize) -> Result<Option<String>, Failure> {
+    /// Proves a bundle in the template of one from which it differs in the bodies of functions only, if that can be done.
+    async fn reuse(&self, place: usize, own: Pass) -> Result<Reused, Failure> {
         let alike = self.prepared.bundles.get(place).and_then(|bundle| bundle.alike.as_ref());
-        let Some((from, changed)) = alike else { return Ok(None) };
-        let _pass = enter(self.app, &format!("template {}", from.sha256), "prove").await?;
+        let Some((from, changed)) = alike else { return Ok(Reused::Not(own)) };
+        let base = enter(self.app, &format!("template {}", from.sha256), "prove").await?;
         let load = ExecutorRequest::Control(ControlRequest::LoadProof(from.clone()));
         let proof: Option<String> = broker::request(self.app, &control_target(self.app), &load).await?;
-        let Some(proof) = proof else { return Ok(None) };
-        let Some(mut building) = begin_reuse(self.app.clone(), from.clone(), self.key(place)).await? else {
-            return Ok(None);
-        };
+        let Some(proof) = proof else { return Ok(Reused::Not(own)) };
+        let owner_role = self.prepared.owner_role.clone();
+        let passes = vec![own, base];
+        let mut building =
+            match begin_reuse(self.app.clone(), from.clone(), self.key(place), owner_role, passes).await? {
+                Ok(building) => building,
+                Err(own) => return Ok(Reused::Not(own)),
+            };
         let prove = ExecutorRequest::Prove(ProveRequest {
             archive: self.archive(place),
             call_role: self.prepared.call_role.clone(),
             reuse: Some(Reuse { proof, changed: changed.clone() }),
         });
-        let owner = Target {
-            database: building.database.as_str().into(),
-            role: Some(self.prepared.owner_role.as_str().into()),
-            calls: false,
+        let owner = owner_of(&building.database, &self.prepared.owner_role);
+        let result = match broker::request::<Option<Proved>>(self.app, &owner, &prove).await {
+            Ok(Some(proved)) => self.seal(place, &building.database, proved).await.map(|()| true),
+            // It has to be built from nothing.
+            Ok(None) => Ok(false),
+            Err(failure) => Err(failure),
         };
-        let Some(proved) = broker::request::<Option<Proved>>(self.app, &Arc::new(owner), &prove).await? else {
-            // Nothing was done to it, but it says so nowhere: the long way starts with an empty one.
-            building.open = false;
-            drop_template(self.app, self.key(place), &building.database).await;
-            return Ok(None);
-        };
-        self.seal(place, &building.database, proved).await?;
-        building.open = false;
-        Ok(Some(std::mem::take(&mut building.database)))
+        match result {
+            Ok(true) => {
+                building.open = false;
+                let pass = building.take_pass();
+                Ok(Reused::Ready(std::mem::take(&mut building.database), pass))
+            }
+            Ok(false) => match building.give_up().await {
+                Some(own) => Ok(Reused::Not(own)),
+                None => Err(Failure::internal("a template was taken over without its pass")),
+            },
+            Err(failure) => {
+                building.give_up().await;
+                Err(failure)
+            }
+        }
     }
 
     async fn prove(&self, place: usize, database: &str) -> Result<Proved, Failure> {
@@ -245,30 +257,74 @@ async fn begin(app: Arc<App>, key: TemplateKey, pass: Pass) -> Result<(Template,
             }
         };
         let open = !template.is_ready;
-        let building = Building { app, key, database: template.database.clone(), open, pass: Some(pass) };
+        let building =
+            Building { app, key, database: template.database.clone(), taken_over: None, open, passes: vec![pass] };
         Ok((template, building))
     });
     task.await.map_err(|_| Failure::internal("the creation of a template failed"))?
 }
 
-/// Takes a template over, in a task of its own for the same reason.
-async fn begin_reuse(app: Arc<App>, from: TemplateKey, to: TemplateKey) -> Result<Option<Building>, Failure> {
+/// Takes a template over, in a task of its own for the same reason. If that cannot be done, gives back the first of the passes.
+async fn begin_reuse(
+    app: Arc<App>,
+    from: TemplateKey,
+    to: TemplateKey,
+    owner_role: String,
+    mut passes: Vec<Pass>,
+) -> Result<Result<Building, Pass>, Failure> {
     let task = tokio::spawn(async move {
-        let reuse = ExecutorRequest::Control(ControlRequest::ReuseTemplate { from, to: to.clone() });
+        let request = ControlRequest::ReuseTemplate { from: from.clone(), to: to.clone() };
+        let reuse = ExecutorRequest::Control(request);
         let database: Option<String> = broker::request(&app, &control_target(&app), &reuse).await?;
-        Ok(database.map(|database| Building { app, key: to, database, open: true, pass: None }))
+        match database {
+            Some(database) => {
+                let taken_over = Some((from, owner_role));
+                Ok(Ok(Building { app, key: to, database, taken_over, open: true, passes }))
+            }
+            None => Ok(Err(passes.swap_remove(0))),
+        }
     });
     task.await.map_err(|_| Failure::internal("the takeover of a template failed"))?
 }
 
-/// A template that is being built. If that comes to no end, it is dropped.
+/// What came of the template of another bundle.
+enum Reused {
+    /// The bundle is proved in it.
+    Ready(String, Option<Pass>),
+    /// The bundle has to be built from nothing.
+    Not(Pass),
+}
+
+/// A template that is being built. If that comes to no end, it is dropped, or given back to whose it was.
 struct Building {
     app: Arc<App>,
     key: TemplateKey,
     database: String,
+    /// The bundle whose it was, and the owner role.
+    taken_over: Option<(TemplateKey, String)>,
     open: bool,
-    /// Kept until it is sealed or dropped: the next deployment of the bundle must not meet it half gone.
-    pass: Option<Pass>,
+    /// Kept until it is sealed or gone, its own first: the next deployment of the bundle, or of the one before, must not meet it half gone.
+    passes: Vec<Pass>,
+}
+
+impl Building {
+    /// The pass of the bundle itself; that of the bundle before is over with it.
+    fn take_pass(&mut self) -> Option<Pass> {
+        self.passes.drain(..).next()
+    }
+
+    /// Ends it; gives its own pass.
+    async fn give_up(mut self) -> Option<Pass> {
+        self.open = false;
+        let (database, taken_over) = (std::mem::take(&mut self.database), self.taken_over.take());
+        // In a task of its own: who waits for it may leave.
+        let (app, key, pass) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.passes));
+        let task = tokio::spawn(async move {
+            abandon(&app, key, &database, taken_over).await;
+            pass
+        });
+        task.await.ok()?.into_iter().next()
+    }
 }
 
 impl Drop for Building {
@@ -277,14 +333,46 @@ impl Drop for Building {
             return;
         }
         let (app, key, database) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.database));
-        let pass = self.pass.take();
+        let (taken_over, passes) = (self.taken_over.take(), std::mem::take(&mut self.passes));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                drop_template(&app, key, &database).await;
-                drop(pass);
+                abandon(&app, key, &database, taken_over).await;
+                drop(passes);
             });
         }
     }
+}
+
+fn owner_of(database: &str, owner_role: &str) -> Arc<Target> {
+    Arc::new(Target { database: database.into(), role: Some(owner_role.into()), calls: false })
+}
+
+/// Ends what came to nothing. A template that was taken over goes back to whose it was if it is as it was.
+async fn abandon(app: &Arc<App>, key: TemplateKey, database: &str, taken_over: Option<(TemplateKey, String)>) {
+    if let Some((from, owner_role)) = taken_over
+        && give_back(app, from, &key, database, &owner_role).await.unwrap_or(false)
+    {
+        return;
+    }
+    drop_template(app, key, database).await;
+}
+
+async fn give_back(
+    app: &Arc<App>,
+    from: TemplateKey,
+    to: &TemplateKey,
+    database: &str,
+    owner_role: &str,
+) -> Result<bool, Failure> {
+    let look = ExecutorRequest::IsAsRecorded { bundle_sha256: from.sha256.clone() };
+    if !broker::request::<bool>(app, &owner_of(database, owner_role), &look).await? {
+        return Ok(false);
+    }
+    let back = ControlRequest::ReturnTemplate { from, to: to.clone(), database: database.to_owned() };
+    let returned = broker::request(app, &control_target(app), &ExecutorRequest::Control(back)).await?;
+    // The executor goes: nobody is to be in a template.
+    drop(app.pool.hold(database).await);
+    Ok(returned)
 }
 
 async fn drop_template(app: &Arc<App>, key: TemplateKey, database: &str) {

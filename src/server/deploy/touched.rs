@@ -8,7 +8,7 @@ use std::sync::Arc;
 use stonescriptdb_protocol::TenantWork;
 
 use super::life::work;
-use crate::server::{App, TOUCHED_FOLDER};
+use crate::server::{App, RESTORED, TOUCHED_FOLDER};
 
 /// A file that is being worked off. What is touched meanwhile makes a new one.
 const TAKEN: &str = ".taken";
@@ -23,6 +23,14 @@ pub(in crate::server) async fn flush(app: &Arc<App>) {
     let (mut oids, mut files) = (Vec::new(), Vec::new());
     for name in written_down() {
         let file = format!("{TOUCHED_FOLDER}/{name}");
+        if let Some(oid) = name.strip_suffix(RESTORED) {
+            // What is lost of this is found by the next deployment: the database is touched too.
+            let _ = std::fs::remove_file(&file);
+            if let Some(oid) = oid.parse::<u32>().ok().filter(|oid| app.registry().oids.contains(*oid)) {
+                super::living::look(app, oid);
+            }
+            continue;
+        }
         let taken = format!("{}{TAKEN}", file.trim_end_matches(TAKEN));
         if file != taken && std::fs::rename(&file, &taken).is_err() {
             continue;

@@ -53,7 +53,7 @@ impl Recall {
 }
 
 /// How long a cancelled executor may take to answer before its process is ended.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+pub(in crate::server) const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Lease {
     /// The executor's number.
