@@ -52,9 +52,15 @@ pub fn bundle() -> Files {
 /// Makes the database of a tenant as the gateway left it, with customers, an order and what the migration made; owned by postgres.
 #[track_caller]
 pub fn database(cluster: &Cluster, platform: &Platform<'_>, tenant: &str) -> Client {
+    database_of("postgres", cluster, platform, tenant)
+}
+
+/// [`database`], made by a role that the gateway connects as. So does the client.
+#[track_caller]
+pub fn database_of(role: &str, cluster: &Cluster, platform: &Platform<'_>, tenant: &str) -> Client {
     let name = platform.database_of(tenant);
-    sql::done(cluster.control().batch_execute(&format!("CREATE DATABASE {name}")));
-    let mut client = cluster.connect(&name);
+    sql::done(cluster.control().batch_execute(&format!("CREATE DATABASE {name} OWNER {role}")));
+    let mut client = cluster.connect_as(role, &name);
     for statements in [TRACKING, STATUS, CUSTOMERS, ORDERS, MIGRATION, ADD_CUSTOMER, COUNT, OLD] {
         sql::done(client.batch_execute(statements));
     }
@@ -91,7 +97,7 @@ pub fn database(cluster: &Cluster, platform: &Platform<'_>, tenant: &str) -> Cli
 }
 
 /// The gateway's checksum of a function, table or type file (crates/bundle/src/gateway.rs has the same).
-fn checksum(client: &mut Client, text: &str) -> String {
+pub fn checksum(client: &mut Client, text: &str) -> String {
     let query = "SELECT encode(sha256(convert_to(lower(trim(regexp_replace(regexp_replace(regexp_replace($1,
                      '--[^\\n]*', '', 'g'), '/\\*.*?\\*/', '', 'g'), '\\s+', ' ', 'g'))), 'UTF8')), 'hex')";
     sql::done(client.query_one(query, &[&text])).get(0)

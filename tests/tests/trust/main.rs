@@ -12,6 +12,7 @@ mod outside;
 mod plans;
 mod proving;
 mod renaming;
+mod returning;
 mod seeding;
 mod seeds_checked;
 mod templates;
