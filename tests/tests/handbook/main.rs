@@ -1,0 +1,75 @@
+//! What the documents show is what happens: their commands, statements and requests are run in order, and the answers compared with those
+//! shown. `tests/README.md` has how a document is written for that. Each document has a test of its own and begins on a server of its
+//! own, with examples/shop deployed, as `make run` leaves it.
+
+mod compare;
+mod coverage;
+mod json;
+mod markdown;
+mod reader;
+mod request;
+#[path = "../command_line/tool.rs"]
+#[allow(dead_code, reason = "the command line's own suite uses the rest")]
+mod tool;
+
+use std::path::{Path, PathBuf};
+
+use acceptance::Cluster;
+
+use markdown::blocks;
+use reader::Reader;
+
+/// As `make run` does.
+const SHOP: &str = "tar -C examples/shop -czf shop.tar.gz postgresql && curl -sf \"$SSDB_URL/register\" -F platform=shop -F schema=@shop.tar.gz";
+
+/// A file of the repository.
+fn place(document: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)
+}
+
+fn text_of(document: &str) -> String {
+    std::fs::read_to_string(place(document)).unwrap_or_else(|e| panic!("{document}: {e}"))
+}
+
+/// Reads a document; `least` is how many answers are compared at least, lest none be recognised as one.
+#[track_caller]
+fn assert_true(document: &str, least: usize) {
+    let blocks = blocks(&text_of(document));
+    let cluster = Cluster::start();
+    let mut reader = Reader::new(&cluster);
+    reader.prepare(0, SHOP);
+    let wrong = reader.read(&blocks);
+    let wrong: Vec<String> = wrong.iter().map(|wrong| format!("{document}:{wrong}")).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    println!("{document}: {} answers compared, {} blocks run without one", reader.compared, reader.ran);
+    assert!(reader.compared >= least, "{document} shows {} answers only", reader.compared);
+}
+
+/// A test for each document that has something to run.
+macro_rules! documents {
+    ($($test:ident: $document:literal, $least:literal;)*) => {
+        /// The documents that are read.
+        const DOCUMENTS: &[&str] = &[$($document),*];
+
+        $(#[test]
+        fn $test() {
+            assert_true($document, $least);
+        })*
+    };
+}
+
+documents! {
+    the_readme_is_true: "README.md", 10;
+    the_walkthrough_is_true: "docs/walkthrough.md", 8;
+    bundles_is_true: "docs/bundles.md", 1;
+    calling_is_true: "docs/calling.md", 1;
+    deploying_is_true: "docs/deploying.md", 1;
+    fleets_is_true: "docs/fleets.md", 1;
+    http_is_true: "docs/http.md", 1;
+    installing_is_true: "docs/installing.md", 0;
+    observing_is_true: "docs/observing.md", 1;
+    operating_is_true: "docs/operating.md", 0;
+    settings_is_true: "docs/settings.md", 0;
+    tenants_is_true: "docs/tenants.md", 1;
+    upgrading_is_true: "docs/upgrading.md", 1;
+}
