@@ -142,12 +142,7 @@ pub(super) fn give_back(from: &TemplateKey, to: &TemplateKey, database: &str) ->
              WHERE platform = $1 AND sha256 = $2 AND database = $4 AND state = 'building'
                AND NOT EXISTS (SELECT FROM stonescriptdb.template o WHERE o.platform = $1 AND o.sha256 = $3)
              RETURNING true",
-            &[
-                to.platform.as_str().into(),
-                to.sha256.as_str().into(),
-                from.sha256.as_str().into(),
-                database.into(),
-            ],
+            &[to.platform.as_str().into(), to.sha256.as_str().into(), from.sha256.as_str().into(), database.into()],
             |mut rows| Ok::<_, Failure>(rows.next().is_some()),
         )?;
         if returned {

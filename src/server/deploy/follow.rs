@@ -10,8 +10,8 @@ use stonescriptdb_protocol::{
 use tokio::sync::{Mutex, Notify};
 
 use super::gate::enter;
-use super::living::Asked;
 use super::life::work;
+use super::living::Asked;
 use super::one::Adopted;
 use crate::server::lookup::Lost;
 use crate::server::pool::Target;

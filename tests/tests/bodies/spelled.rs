@@ -9,7 +9,7 @@ fn files(literal: &str) -> Files {
     let body = format!("SELECT {literal}");
     Files::new().file("tables/t.pssql", "CREATE TABLE t (id int PRIMARY KEY);\n").file(
         "functions/letter.pssql",
-        &format!("CREATE FUNCTION letter() RETURNS text LANGUAGE sql AS $f$ {body} $f$;\n"),
+        format!("CREATE FUNCTION letter() RETURNS text LANGUAGE sql AS $f$ {body} $f$;\n"),
     )
 }
 
