@@ -41,7 +41,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
     settings::define();
     postgres::hooks::install(
-        sql_api::hold_database,
+        postgres::hooks::Holds { database: sql_api::hold_database, deployments: sql_api::hold_deployments },
         postgres::hooks::EndOfTransaction {
             registry_changed: sql_api::tell_registry_changed,
             release_databases: sql_api::release_databases,

@@ -100,11 +100,17 @@ pub(crate) struct EndOfTransaction {
     pub(crate) touched: fn(u32),
 }
 
-/// Stops the executors of a database and keeps new ones out until `release_databases`.
-pub(crate) type HoldDatabase = fn(&str);
+/// What has to be kept still until `release_databases`.
+#[derive(Clone, Copy)]
+pub(crate) struct Holds {
+    /// Stops the executors of a database and keeps new ones out.
+    pub(crate) database: fn(&str),
+    /// Has all deployments end, and none begin.
+    pub(crate) deployments: fn(),
+}
 
 thread_local! {
-    static HOLD: Cell<Option<HoldDatabase>> = const { Cell::new(None) };
+    static HOLDS: Cell<Option<Holds>> = const { Cell::new(None) };
     static AT_END: Cell<Option<EndOfTransaction>> = const { Cell::new(None) };
     static REGISTRY_CHANGED: Cell<bool> = const { Cell::new(false) };
     static EXECUTOR: Cell<bool> = const { Cell::new(false) };
@@ -116,8 +122,8 @@ thread_local! {
 }
 
 /// Installs the hooks; once, in the postmaster, so that every backend has them.
-pub(crate) fn install(hold: HoldDatabase, at_end: EndOfTransaction) {
-    HOLD.set(Some(hold));
+pub(crate) fn install(holds: Holds, at_end: EndOfTransaction) {
+    HOLDS.set(Some(holds));
     AT_END.set(Some(at_end));
     // SAFETY: hooks are set while the library is loaded, as every extension sets them; callbacks live as long as the library.
     unsafe {
@@ -243,6 +249,7 @@ unsafe fn is_ours(statement: *mut pg_sys::Node) -> bool {
         unsafe { tag(statement) },
         Some(
             T_DropdbStmt
+                | T_DropStmt
                 | T_RenameStmt
                 | T_AlterDatabaseStmt
                 | T_CreatedbStmt
@@ -273,14 +280,17 @@ unsafe fn before(statement: *mut pg_sys::Node, context: pg_sys::ProcessUtilityCo
             );
             return Err(Failure { sqlstate: Some("42501".to_owned()), ..failure });
         }
+        let Some(holds) = HOLDS.get().filter(|_| !is_executor) else { return Ok(()) };
         if context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
-            && !is_executor
             && let Some(database) = disturbed_database(statement)
-            && let Some(hold) = HOLD.get()
             && may_disturb(&database)
         {
             HOLDING.set(true);
-            hold(&database);
+            (holds.database)(&database);
+        }
+        if drops_us(statement) && may_drop_us() {
+            HOLDING.set(true);
+            (holds.deployments)();
         }
         Ok(())
     }
@@ -294,6 +304,30 @@ fn may_disturb(database: &str) -> bool {
                         AND (pg_catalog.pg_has_role(current_user, d.datdba, 'USAGE')
                              OR (d.datistemplate AND (SELECT r.rolcreatedb FROM pg_catalog.pg_roles r WHERE r.rolname = current_user))))",
         &[database.into()],
+    )
+    .is_ok_and(|allowed| allowed == Some(true))
+}
+
+/// Whether a statement drops this extension: in a function too, for it needs no transaction of its own.
+unsafe fn drops_us(statement: *mut pg_sys::Node) -> bool {
+    // SAFETY: casts follow the tag; the names of extensions are strings.
+    unsafe {
+        if tag(statement) != Some(NodeTag::T_DropStmt) {
+            return false;
+        }
+        let drop = &*statement.cast::<pg_sys::DropStmt>();
+        drop.removeType == pg_sys::ObjectType::OBJECT_EXTENSION
+            && pointers::<pg_sys::String>(drop.objects)
+                .into_iter()
+                .any(|name| text((*name).sval).as_deref() == Some("stonescriptdb"))
+    }
+}
+
+/// As [`may_disturb`]: whoever may not must not end deployments.
+fn may_drop_us() -> bool {
+    pgrx::Spi::get_one::<bool>(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_extension e
+                        WHERE e.extname = 'stonescriptdb' AND pg_catalog.pg_has_role(current_user, e.extowner, 'USAGE'))",
     )
     .is_ok_and(|allowed| allowed == Some(true))
 }

@@ -137,7 +137,10 @@ pub(super) async fn backend(app: &Arc<App>, request: BackendRequest) -> Result<V
             serde_json::to_vec(&app.pool.rows()).map_err(|error| Failure::internal(error.to_string()))
         }
         // These are the broker's own affair.
-        BackendRequest::RegistryChanged | BackendRequest::Touched | BackendRequest::Hold { .. } => Ok(Vec::new()),
+        BackendRequest::RegistryChanged
+        | BackendRequest::Touched
+        | BackendRequest::Hold { .. }
+        | BackendRequest::HoldDeployments => Ok(Vec::new()),
     }
 }
 

@@ -297,6 +297,15 @@ async fn backend_request(app: &Arc<App>, stream: &Local, request: BackendRequest
         drop(hold);
         return false;
     }
+    if matches!(request, BackendRequest::HoldDeployments) {
+        let closed = deploy::Closed::of(app).await;
+        answer(stream, Ok(FrameKind::Answer), &[]).await;
+        // Until the transaction that drops the extension has ended, either way.
+        let _ = read_frame(stream).await;
+        app.main.read_registry().await;
+        drop(closed);
+        return false;
+    }
     if matches!(request, BackendRequest::RegistryChanged) {
         // Its sender does not wait: that it is gone already means nothing.
         app.main.read_registry().await;

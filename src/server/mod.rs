@@ -325,6 +325,10 @@ fn refresh_registry(app: &App) {
             {
                 pgrx::log!("stonescriptdb: {}. {}", failure.message, failure.hint.unwrap_or_default());
             }
+            if app.registry().installed && !found.installed && found.outdated.is_none() {
+                // Dropped in a way that nobody told of: what deployments do now is recorded nowhere.
+                app.jobs.cancel_all();
+            }
             let is_behind = found.is_behind();
             // Mostly nothing has changed: then what was read goes, and not what is there, which would move through the heap with each
             // reading and leave it in pieces.

@@ -70,8 +70,17 @@ type Answer = Result<Vec<u8>, Failure>;
 /// Has the executors of a database stopped, for a statement that needs it to itself, until [`release_databases`]. If the server worker
 /// is not there, nothing of ours is in the way.
 pub(crate) fn hold_database(database: &str) {
+    hold(&BackendRequest::Hold { database: database.to_owned() });
+}
+
+/// Has all deployments end, and none begin until [`release_databases`]: the registry that they write to is about to go.
+pub(crate) fn hold_deployments() {
+    hold(&BackendRequest::HoldDeployments);
+}
+
+fn hold(request: &BackendRequest) {
     let Ok(client) = Client::connect() else { return };
-    let Ok(frame) = encode(FrameKind::Ask, &BackendRequest::Hold { database: database.to_owned() }) else { return };
+    let Ok(frame) = encode(FrameKind::Ask, request) else { return };
     if let Ok((client, _)) = client.exchange(&frame) {
         HOLDS.with(|holds| {
             if let Ok(mut holds) = holds.try_borrow_mut() {

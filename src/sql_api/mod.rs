@@ -12,7 +12,8 @@ use crate::postgres::session::login_role;
 use crate::postgres::{Arguments, Returned, hooks};
 
 pub(crate) use client::{
-    hold_database, note_restored, note_touched, release_databases, tell_registry_changed, tell_touched,
+    hold_database, hold_deployments, note_restored, note_touched, release_databases, tell_registry_changed,
+    tell_touched,
 };
 
 /// `register(schema, platform, tenant_id, force, allow)`.

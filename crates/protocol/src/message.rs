@@ -274,6 +274,9 @@ pub enum BackendRequest {
         /// The database.
         database: String,
     },
+    /// The extension is about to be dropped: cancel all deployments, begin none until this connection closes. Answer: unit, once they have
+    /// ended.
+    HoldDeployments,
 }
 
 /// A row of the view `workers`.

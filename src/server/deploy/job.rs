@@ -1,9 +1,10 @@
 //! Deployments that run: known by their ids, watched and cancelled from elsewhere.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stonescriptdb_protocol::{Counts, DatabaseOutcome, ErrorCode, Failure, Outcome};
@@ -11,12 +12,17 @@ use tokio::sync::{broadcast, watch};
 
 use crate::error;
 use crate::postgres::counters;
+use crate::server::App;
 use crate::server::http::Room;
 
 /// So many events may wait for a slow reader; it is told the counts when it has missed some.
 const EVENTS: usize = 256;
 /// Seconds after which a client may try again that found too many.
 const RETRY_AFTER: u32 = 5;
+/// So long cancelled deployments are waited for. What an executor does not end of itself it is made to end after 5 s.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether they have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A deployment that runs.
 pub(in crate::server) struct Job {
@@ -167,6 +173,70 @@ fn place_of(end: &str) -> usize {
 #[derive(Default)]
 pub(crate) struct Jobs {
     running: Mutex<HashMap<String, Arc<Job>>>,
+    /// How many have asked that none begins.
+    closed: AtomicUsize,
+    /// How many [`Behind`] there are.
+    behind: AtomicUsize,
+}
+
+/// Something that is left of a deployment and needs the registry: the extension is not dropped while this lives.
+pub(super) struct Behind(Arc<App>);
+
+impl Behind {
+    pub(super) fn of(app: &Arc<App>) -> Behind {
+        app.jobs.behind.fetch_add(1, Relaxed);
+        Behind(app.clone())
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.0.jobs.behind.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Has a task of its own do what is left of a deployment when nobody waits for it any more: to undo what came to no end, to drop what is
+/// not needed. Without a runtime everything ends, and the next start does it.
+pub(super) fn behind(app: &Arc<App>, work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        let behind = Behind::of(app);
+        runtime.spawn(async move {
+            work.await;
+            drop(behind);
+        });
+    }
+}
+
+/// No deployment begins while this lives.
+pub(in crate::server) struct Closed(Arc<App>);
+
+impl Closed {
+    /// Has all deployments end, and waits for it, but not for ever: the cancelled ones undo what they did, and write their records.
+    pub(in crate::server) async fn of(app: &Arc<App>) -> Closed {
+        {
+            let running = app.jobs.lock();
+            app.jobs.closed.fetch_add(1, Relaxed);
+            running.values().for_each(|job| job.cancel());
+        }
+        let closed = Closed(app.clone());
+        let ended = async {
+            // In this order: what a deployment leaves to be done is counted before it has ended.
+            while app.jobs.count() > 0 || app.jobs.behind.load(Relaxed) > 0 {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, ended).await.is_err() {
+            app.main.log("deployments have not ended, although they were cancelled because the extension is dropped");
+        }
+        closed
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        let _running = self.0.jobs.lock();
+        self.0.jobs.closed.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Jobs {
@@ -180,6 +250,10 @@ impl Jobs {
     /// `pool_exhausted` if there are `most`.
     pub(super) fn enter(&self, id: &str, most: usize) -> Result<Option<Arc<Job>>, Failure> {
         let mut running = self.lock();
+        if self.closed.load(Relaxed) > 0 {
+            return Err(Failure::new(ErrorCode::ConnectionFailed, "the extension stonescriptdb is being dropped")
+                .hint("The deployment was not begun."));
+        }
         if running.contains_key(id) {
             return Ok(None);
         }
@@ -191,6 +265,11 @@ impl Jobs {
         let job = Arc::new(Job::new(id.to_owned()));
         running.insert(id.to_owned(), job.clone());
         Ok(Some(job))
+    }
+
+    /// Has all of them end as soon as they can.
+    pub(in crate::server) fn cancel_all(&self) {
+        self.lock().values().for_each(|job| job.cancel());
     }
 
     pub(in crate::server) fn find(&self, id: &str) -> Option<Arc<Job>> {

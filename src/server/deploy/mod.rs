@@ -33,7 +33,7 @@ use gate::{Pass, enter};
 pub(crate) use job::Jobs;
 use job::Waiting;
 pub(super) use job::was_cancelled;
-pub(super) use job::{ENDS, Event, Job};
+pub(super) use job::{Closed, ENDS, Event, Job};
 pub(super) use life::{issue_token, list, look, note_tokens_used, revoke_token, rotate_token, tenant_verb};
 use template::Bundles;
 pub(super) use tenants::{cancel, create_tenant, drop_tenant, status, upload};

@@ -11,7 +11,7 @@ use stonescriptdb_protocol::{
 };
 
 use super::control_target;
-use super::job::Job;
+use super::job::{Job, behind};
 use super::template::Bundles;
 use crate::server::pool::Target;
 use crate::server::{App, broker};
@@ -79,9 +79,7 @@ impl Drop for Adopted {
             owner: self.owner.take(),
             kept: false,
         };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(again.end());
-        }
+        behind(&self.app, again.end());
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::control_target;
 use super::gate::{Pass, enter};
+use super::job::{Behind, behind};
 use crate::server::pool::Target;
 use crate::server::{App, broker};
 
@@ -245,6 +246,7 @@ impl<'p> Bundles<'p> {
 
 /// Creates the template's database if it is not there. In a task of its own: if nobody waits for it any more, it is dropped again.
 async fn begin(app: Arc<App>, key: TemplateKey, pass: Pass) -> Result<(Template, Building), Failure> {
+    let behind = Behind::of(&app);
     let task = tokio::spawn(async move {
         let ensure = ExecutorRequest::Control(ControlRequest::EnsureTemplate(key.clone()));
         let template: Template = match broker::request(&app, &control_target(&app), &ensure).await {
@@ -257,8 +259,15 @@ async fn begin(app: Arc<App>, key: TemplateKey, pass: Pass) -> Result<(Template,
             }
         };
         let open = !template.is_ready;
-        let building =
-            Building { app, key, database: template.database.clone(), taken_over: None, open, passes: vec![pass] };
+        let building = Building {
+            app,
+            key,
+            database: template.database.clone(),
+            taken_over: None,
+            open,
+            passes: vec![pass],
+            _behind: behind,
+        };
         Ok((template, building))
     });
     task.await.map_err(|_| Failure::internal("the creation of a template failed"))?
@@ -272,6 +281,7 @@ async fn begin_reuse(
     owner_role: String,
     mut passes: Vec<Pass>,
 ) -> Result<Result<Building, Pass>, Failure> {
+    let behind = Behind::of(&app);
     let task = tokio::spawn(async move {
         let request = ControlRequest::ReuseTemplate { from: from.clone(), to: to.clone() };
         let reuse = ExecutorRequest::Control(request);
@@ -279,7 +289,7 @@ async fn begin_reuse(
         match database {
             Some(database) => {
                 let taken_over = Some((from, owner_role));
-                Ok(Ok(Building { app, key: to, database, taken_over, open: true, passes }))
+                Ok(Ok(Building { app, key: to, database, taken_over, open: true, passes, _behind: behind }))
             }
             None => Ok(Err(passes.swap_remove(0))),
         }
@@ -305,6 +315,8 @@ struct Building {
     open: bool,
     /// Kept until it is sealed or gone, its own first: the next deployment of the bundle, or of the one before, must not meet it half gone.
     passes: Vec<Pass>,
+    /// Who asked for it may have left.
+    _behind: Behind,
 }
 
 impl Building {
@@ -319,8 +331,10 @@ impl Building {
         let (database, taken_over) = (std::mem::take(&mut self.database), self.taken_over.take());
         // In a task of its own: who waits for it may leave.
         let (app, key, pass) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.passes));
+        let behind = Behind::of(&app);
         let task = tokio::spawn(async move {
             abandon(&app, key, &database, taken_over).await;
+            drop(behind);
             pass
         });
         task.await.ok()?.into_iter().next()
@@ -334,12 +348,10 @@ impl Drop for Building {
         }
         let (app, key, database) = (self.app.clone(), self.key.clone(), std::mem::take(&mut self.database));
         let (taken_over, passes) = (self.taken_over.take(), std::mem::take(&mut self.passes));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                abandon(&app, key, &database, taken_over).await;
-                drop(passes);
-            });
-        }
+        behind(&app.clone(), async move {
+            abandon(&app, key, &database, taken_over).await;
+            drop(passes);
+        });
     }
 }
 
@@ -388,7 +400,7 @@ async fn drop_template(app: &Arc<App>, key: TemplateKey, database: &str) {
 /// Drops the templates that a deployment has made superfluous; nobody waits for it.
 pub(super) fn sweep(app: &Arc<App>, platform: &str) {
     let (app, platform) = (app.clone(), platform.to_owned());
-    tokio::spawn(async move {
+    behind(&app.clone(), async move {
         let unused = ExecutorRequest::Control(ControlRequest::UnusedTemplates { platform });
         let keys: Vec<TemplateKey> = match broker::request(&app, &control_target(&app), &unused).await {
             Ok(keys) => keys,

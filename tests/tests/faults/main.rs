@@ -7,3 +7,4 @@ mod names;
 mod panicking;
 mod slots;
 mod standby;
+mod uprooted;
