@@ -205,7 +205,7 @@ pub(super) fn knock_to_create(app: &App, sender: &Sender) -> Result<(), Failure>
 /// `platform_isolation_violation` (403) for another platform's token, or another tenant's.
 pub(super) fn require_to_call(app: &App, sender: &Sender, whom: &Whom<'_>) -> Result<(), Failure> {
     let registry = app.registry();
-    let platform = registry.platform(whom.platform)?;
+    let platform = named(app, &registry, sender, whom.platform)?;
     let Some(token) = enter(app, &registry, platform, sender, &[Scope::Call], Silence::MayPass)? else { return Ok(()) };
     match &token.only {
         // What is not there may be asked for: whether it is, is no secret to who may call nothing else.
@@ -223,7 +223,8 @@ pub(super) fn require_to_call(app: &App, sender: &Sender, whom: &Whom<'_>) -> Re
 /// As [`require_to_call`].
 pub(super) fn require_to_upload(app: &App, sender: &Sender, platform: &str) -> Result<(), Failure> {
     let registry = app.registry();
-    enter(app, &registry, registry.platform(platform)?, sender, &[Scope::Deploy], Silence::MayPass).map(drop)
+    enter(app, &registry, named(app, &registry, sender, platform)?, sender, &[Scope::Deploy], Silence::MayPass)
+        .map(drop)
 }
 
 /// Lets pass who may see what a platform has; as [`require_to_call`].
@@ -233,7 +234,7 @@ pub(super) fn require_to_upload(app: &App, sender: &Sender, platform: &str) -> R
 pub(super) fn require_to_list(app: &App, sender: &Sender, platform: &str) -> Result<(), Failure> {
     let registry = app.registry();
     let scopes = [Scope::Deploy, Scope::Admin];
-    enter(app, &registry, registry.platform(platform)?, sender, &scopes, Silence::MayPass).map(drop)
+    enter(app, &registry, named(app, &registry, sender, platform)?, sender, &scopes, Silence::MayPass).map(drop)
 }
 
 /// As [`require_to_upload`], on the routes where every client of today sends a token if it has one.
@@ -242,7 +243,8 @@ pub(super) fn require_to_list(app: &App, sender: &Sender, platform: &str) -> Res
 /// As [`require_to_call`].
 pub(super) fn require_to_deploy(app: &App, sender: &Sender, platform: &str) -> Result<(), Failure> {
     let registry = app.registry();
-    enter(app, &registry, registry.platform(platform)?, sender, &[Scope::Deploy], Silence::IsAnswered).map(drop)
+    enter(app, &registry, named(app, &registry, sender, platform)?, sender, &[Scope::Deploy], Silence::IsAnswered)
+        .map(drop)
 }
 
 /// Where tokens are not asked for on every route, who sends none is let in; one that is sent must be right all the same.
@@ -292,6 +294,28 @@ pub(super) fn require_to_create(app: &App, sender: &Sender, platform: &str) -> R
             enter(app, &registry, platform, sender, &[Scope::Deploy], Silence::IsAnswered).map(drop)
         }
         _ => require_admin(app, sender),
+    }
+}
+
+/// The platform of a name. Where every request needs a token, whether there is one is the administrator's to know: to all others it is as
+/// one of which they have no token.
+///
+/// # Errors
+/// `platform_not_found`; `unauthorized` (401), `platform_isolation_violation` (403).
+fn named<'r>(app: &App, registry: &'r Registry, sender: &Sender, name: &str) -> Result<&'r Platform, Failure> {
+    match registry.platform(name) {
+        Err(failure)
+            if failure.code == ErrorCode::PlatformNotFound
+                && app.settings().require_platform_token
+                && sender.proof != Proof::Admin =>
+        {
+            Err(match &sender.proof {
+                Proof::Token(hash) if registry.token(hash).is_some() => of_another(name),
+                Proof::Token(_) => unauthorized(NO_TOKEN_OF_IT),
+                _ => needs_its_token(name),
+            })
+        }
+        found => found,
     }
 }
 
@@ -371,7 +395,7 @@ fn may_name<'r>(
         return Ok(None);
     }
     let Proof::Token(hash) = &sender.proof else {
-        return Err(unauthorized(format!("the platform \"{}\" needs its token", platform.name)).hint(SEND_IT));
+        return Err(needs_its_token(&platform.name));
     };
     match platform.token(hash) {
         Some(token) if !token.is_over() => {
@@ -380,7 +404,7 @@ fn may_name<'r>(
             Ok(Some(token))
         }
         None if registry.token(hash).is_some() => Err(of_another(&platform.name)),
-        _ => Err(unauthorized("the token is none of this platform, or has expired")),
+        _ => Err(unauthorized(NO_TOKEN_OF_IT)),
     }
 }
 
@@ -391,6 +415,12 @@ fn require_scope(token: &Token, scopes: &[Scope]) -> Result<(), Failure> {
     let needed: Vec<String> = scopes.iter().map(|scope| format!("\"{}\"", scope.name())).collect();
     Err(Failure::new(ErrorCode::InsufficientScope, format!("the token lacks the scope {}", needed.join(" or ")))
         .detail(format!("It has: {}.", token.scopes.names().join(", "))))
+}
+
+const NO_TOKEN_OF_IT: &str = "the token is none of this platform, or has expired";
+
+fn needs_its_token(platform: &str) -> Failure {
+    unauthorized(format!("the platform \"{platform}\" needs its token")).hint(SEND_IT)
 }
 
 fn of_another(platform: &str) -> Failure {

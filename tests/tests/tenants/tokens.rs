@@ -117,3 +117,48 @@ fn tokens_can_be_required_of_all() {
     http.admin().get("/platforms").ok();
     assert!(!cluster.log().contains(&given), "a token is in the log");
 }
+
+#[test]
+fn where_tokens_are_required_nobody_learns_which_platforms_there_are() {
+    let cluster = Cluster::builder().setting("stonescriptdb.require_platform_token", "on").start();
+    let (http, bundle) = (cluster.http(), notes().tar_gz());
+    for platform in ["there", "own"] {
+        http.admin().register(platform, None, &bundle).ok();
+    }
+    let given = token(&cluster, "own");
+    let whom = |platform: &str| json!({"platform": platform, "schema_name": "s", "database_id": "1"});
+    let ask = |http: &acceptance::Http, platform: &str| {
+        [
+            call(http, platform),
+            http.get(&format!("/call/{platform}/f")),
+            http.post_json(&format!("/call/{platform}/f"), &json!({})),
+            http.get(&format!("/openapi.json?platform={platform}")),
+            http.register(platform, None, &bundle),
+            http.migrate(platform, None, &bundle, &[]),
+            http.get(&format!("/platform/{platform}/schemas")),
+            http.get(&format!("/platform/{platform}/databases")),
+            http.multipart(&format!("/platform/{platform}/schema"), &[("name", "s")], Some(("file", &bundle))),
+            http.post_json("/database/create", &whom(platform)),
+            http.post_json("/v2/migrate", &whom(platform)),
+        ]
+        .map(|answer| {
+            let mut said = answer.json.clone();
+            if let Some(said) = said.as_object_mut() {
+                said.remove("request_id");
+            }
+            (answer.status, said.to_string().replace(platform, "it"))
+        })
+    };
+    for (what, http) in [
+        ("without a token", http.clone()),
+        ("with another's", http.bearer(&given)),
+        ("a wrong one", http.bearer("ssdb_x")),
+    ] {
+        let (there, absent) = (ask(&http, "there"), ask(&http, "nobody"));
+        for (there, absent) in there.iter().zip(&absent) {
+            assert_eq!(there, absent, "{what}");
+            assert!([401, 403].contains(&there.0), "{what}: {there:?}");
+        }
+    }
+    call(&http.admin(), "nobody").error(404, "platform_not_found");
+}
