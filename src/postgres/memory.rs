@@ -11,6 +11,20 @@ pub(crate) fn give_back_freed() {
     }
 }
 
+/// Buffers of this size and more are mappings of their own, and go back to the kernel at once.
+const LARGE: i32 = 512 * 1024;
+
+/// Keeps large buffers out of the heap. By itself malloc raises the limit to the largest that it was ever given back, 32 MB at most, so that
+/// after the first archive all others, and lists of all tenants, come to lie in the heap, between what stays.
+pub(crate) fn keep_large_buffers_apart() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets limits of malloc's own.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
+    }
+}
+
 /// A memory context below TopMemoryContext, deleted with this value: for parse trees that several transactions use,
 /// and for what is remembered of a call's parameters.
 pub(crate) struct LastingMemory(pg_sys::MemoryContext);

@@ -1,7 +1,5 @@
 //! The registry as it stands in memory: from what callers send to databases and roles.
 
-mod tenants;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,7 +9,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, 
 
 use super::pool::Target;
 use super::tokens::{Hash, Index, Token};
-pub(crate) use tenants::{Oids, Tenant, Tenants};
+pub(crate) use stonescriptdb_tenants::{Oids, Tenant, Tenants};
 
 /// Everything that a call needs of the registry.
 #[derive(Default, Debug, PartialEq, Eq)]

@@ -93,8 +93,8 @@ struct DatabaseRow {
     database: Option<String>,
     oid: Option<u32>,
     schema: String,
-    tenant: Option<Box<str>>,
-    key: Box<str>,
+    tenant: Option<String>,
+    key: String,
     ready: bool,
     suspended: Option<Box<str>>,
 }
@@ -206,14 +206,14 @@ fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, ro
     let schema_key = stonescriptdb_protocol::sanitise(&row.schema);
     let known = before.and_then(|platform| platform.schemas.get(&schema_key)).map(|schema| &schema.tenants);
     let target = Arc::new(Target { database: database.into(), role: Some(role.clone()), calls: true });
-    let tenant = Tenant::new(target, row.key, row.tenant, row.suspended, row.ready);
+    let tenant = Tenant::new(target, row.key, row.tenant.map(Into::into), row.suspended, row.ready);
     let tenant = match known.and_then(|known| known.get(tenant.key())) {
         Some(known) => tenant.shared_with(known),
         None => tenant,
     };
     // The platform's own schema may have no row yet.
     let tenants = &mut platform.schemas.entry(schema_key).or_default().tenants;
-    if tenants.len() == 0 {
+    if tenants.is_empty() {
         *tenants = Tenants::with_room_for(known.map_or(0, Tenants::len));
     }
     tenants.enter(tenant);

@@ -63,7 +63,12 @@ pub(super) fn failed(step: &Step, error: PgError, places: &Places<'_>) -> Failur
         Some(context) => format!("{context}\n{statement}"),
         None => statement,
     };
+    let may_be_anothers = error.sqlstate == "42501" && error.hint.is_none();
     let failure = Failure { context: Some(context), ..from_postgres(code, error) };
+    let failure = match may_be_anothers {
+        true => failure.hint("The object may belong to another role: stonescriptdb.check names those that do."),
+        false => failure,
+    };
     match places.find(&step.object) {
         Some(place) => failure.at(&place.path, Some(place.line)),
         None => failure,

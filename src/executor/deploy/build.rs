@@ -39,9 +39,22 @@ pub(super) fn first(sources: &Sources, bundle: &Bundle) -> Result<Built, Failure
         .filter(|statement| makes_structure(statement))
         .flat_map(|statement| &statement.facts.provides)
         .collect();
+    let declared: HashSet<&ObjectName> = sources
+        .units
+        .iter()
+        .filter_map(|unit| sources.get(*unit))
+        .flat_map(|(_, statement)| &statement.facts.provides)
+        .collect();
+    let only_migrations_make = |name: &ObjectName| made_by_migrations.contains(name) && !declared.contains(name);
     let later: HashSet<(usize, usize)> = sources
         .later(|statement| {
-            makes_structure(statement) && statement.facts.provides.iter().any(|name| made_by_migrations.contains(name))
+            let facts = &statement.facts;
+            makes_structure(statement) && facts.provides.iter().any(|name| made_by_migrations.contains(name))
+                || facts.needs.iter().any(|name| {
+                    // A table's row type too.
+                    let row_type = ObjectName { class: Class::Relation, ..name.clone() };
+                    only_migrations_make(name) || (name.class == Class::Type && only_migrations_make(&row_type))
+                })
         })
         .into_iter()
         .map(|unit| (unit.source, unit.statement))

@@ -2,6 +2,7 @@
 //! told of it, is what the long way does and tells; and wherever it could be otherwise, the long way is taken.
 
 mod alike;
+mod given_back;
 mod otherwise;
 mod spelled;
 mod stopped;

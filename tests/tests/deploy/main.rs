@@ -5,4 +5,5 @@ mod archives;
 mod constructs;
 mod extensions;
 mod failures;
+mod made_by_migrations;
 mod order;

@@ -5,6 +5,8 @@
 mod adopting;
 mod calling;
 mod canary;
+mod cancelled;
+mod checked;
 mod crash;
 mod events;
 mod failing;

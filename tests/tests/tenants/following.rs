@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{database_row, notes};
 
 #[track_caller]
-fn run(cluster: &Cluster, program: &str, arguments: &[&str]) {
+pub fn run(cluster: &Cluster, program: &str, arguments: &[&str]) {
     let done = cluster.client_program(program).args(arguments).output().expect("the program runs");
     assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
 }

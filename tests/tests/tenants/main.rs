@@ -2,6 +2,7 @@
 
 mod following;
 mod life;
+mod living;
 mod platforms;
 mod scale;
 mod tokens;

@@ -9,6 +9,7 @@ mod gateway;
 mod history;
 mod online;
 mod outside;
+mod owners;
 mod plans;
 mod proving;
 mod renaming;

@@ -32,8 +32,9 @@ impl Stop {
     /// What the deployment may be recorded as.
     pub fn states(self, gate: &Gate) -> &'static [&'static str] {
         match self {
-            Stop::Cancel | Stop::Leave => &["cancelled"],
             // What is committed is done; the rest is for the next.
+            Stop::Cancel | Stop::Leave if !gate.is_before_commit() => &["completed_with_warnings"],
+            Stop::Cancel | Stop::Leave => &["cancelled"],
             Stop::Terminate if !gate.is_before_commit() => &["failed", "completed_with_warnings"],
             Stop::Terminate => &["failed"],
             // The server worker may come to write the failure down before it is ended too.
