@@ -398,9 +398,27 @@ pub(crate) mod invalidation {
         GENERATION.get()
     }
 
-    /// As [`generation`], and all relations count: what a body uses, nobody knows.
-    pub(crate) fn changes() -> u64 {
-        CHANGES.get()
+    /// A state of the catalog, of which all relations are a part: what a body uses, nobody knows.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Seen {
+        changes: u64,
+        /// Messages of other processes that this one has read.
+        messages: u64,
+    }
+
+    impl Seen {
+        /// As this process sees it now.
+        pub(crate) fn now() -> Seen {
+            // SAFETY: a plain number of this process's own.
+            Seen { changes: CHANGES.get(), messages: unsafe { pg_sys::SharedInvalidMessageCounter } }
+        }
+
+        /// Whether another process has changed it since, in what this one has read. What a transaction changes itself, by a temporary table,
+        /// is announced to nobody before its commit.
+        pub(crate) fn is_outdated(self) -> bool {
+            let now = Seen::now();
+            now.changes != self.changes && now.messages != self.messages
+        }
     }
 
     unsafe extern "C-unwind" fn bump(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {

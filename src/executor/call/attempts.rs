@@ -11,7 +11,7 @@ use crate::postgres::{self, PgError, invalidation, session, wait};
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How often a call is begun anew because of deployments. More do not come within one call; a function that changes the catalog itself, by a
-/// temporary table, and then fails looks the same.
+/// temporary table, and fails while others change it too looks the same.
 const MOST_RESTARTS: u8 = 2;
 
 /// What a time limit is for.
@@ -43,8 +43,8 @@ pub(crate) struct Attempt {
     pub(super) retries: Option<u8>,
     /// Rows of it have been sent.
     pub(super) sent: bool,
-    /// [`invalidation::changes`] when the first function was about to be looked up.
-    seen: Option<u64>,
+    /// The catalog when the first function was about to be looked up.
+    seen: Option<invalidation::Seen>,
 }
 
 /// Carries out a request within its time, and again if its rules allow that.
@@ -105,8 +105,8 @@ impl Attempt {
     }
 
     /// The first function of the attempt is looked up at this state of the catalog.
-    pub(super) fn sees(&mut self, changes: u64) {
-        self.seen.get_or_insert(changes);
+    pub(super) fn sees(&mut self, catalog: invalidation::Seen) {
+        self.seen.get_or_insert(catalog);
     }
 
     /// Whether a failure may come from a deployment that committed after the attempt had begun: what was called, or what its body calls,
@@ -122,7 +122,7 @@ impl Attempt {
             other => other.starts_with("42"),
         });
         // A transaction begins with reading what others have changed.
-        of_definitions && postgres::transaction(|| Ok::<_, PgError>(())).is_ok() && invalidation::changes() != seen
+        of_definitions && postgres::transaction(|| Ok::<_, PgError>(())).is_ok() && seen.is_outdated()
     }
 
     /// The function that runs next has this limit of its own, in milliseconds; 0 is none.

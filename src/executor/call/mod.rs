@@ -128,7 +128,7 @@ impl Caller {
         let Asked { name, parameters, rules } = asked;
         // Starting the transaction has read the invalidations of others' commits. Some that come later, while this call looks things up,
         // may be about what it has looked up already: the next call then begins anew.
-        attempt.sees(invalidation::changes());
+        attempt.sees(invalidation::Seen::now());
         let generation = invalidation::generation();
         let is_full = self.functions.len() >= MAX_REMEMBERED || self.prepared.len() >= MAX_REMEMBERED;
         if is_full || self.generation != generation {

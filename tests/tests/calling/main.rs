@@ -3,5 +3,6 @@
 mod batches;
 mod context;
 mod limits;
+mod once;
 mod reading;
 mod retries;
