@@ -12,16 +12,16 @@ pub(crate) fn give_back_freed() {
 }
 
 /// Buffers of this size and more are mappings of their own, and go back to the kernel at once.
-const LARGE: i32 = 512 * 1024;
+const LARGE: i32 = 256 * 1024;
 
 /// Keeps large buffers out of the heap. By itself malloc raises the limit to the largest that it was ever given back, 32 MB at most, so that
-/// after the first archive all others, and lists of all tenants, come to lie in the heap, between what stays.
+/// after the first archive all others, and lists of all tenants, come to lie in the heap, between what stays. Twice that limit is what a thread
+/// keeps of freed memory at the end of its heap, which [`give_back_freed`] does not reach.
 pub(crate) fn keep_large_buffers_apart() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets limits of malloc's own.
+    // SAFETY: sets a limit of malloc's own.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE);
     }
 }
 

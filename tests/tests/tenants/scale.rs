@@ -10,8 +10,19 @@ const TENANTS: usize = 2_000;
 /// Ten times the target, for a debug build on a busy machine.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Bytes that the server worker has for itself.
+/// Bytes that a tenant may cost the server worker.
+const BYTES: u64 = 700;
+
+/// Bytes that the server worker has for itself once what was freed is given back, which it does every 5 s.
 fn memory(cluster: &Cluster) -> u64 {
+    let seen = (0..14).map(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        memory_now(cluster)
+    });
+    seen.min().unwrap_or_default()
+}
+
+fn memory_now(cluster: &Cluster) -> u64 {
     let status =
         std::fs::read_to_string(format!("/proc/{}/status", cluster.server_worker())).expect("the worker is there");
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells it");
@@ -81,5 +92,5 @@ fn two_thousand_tenants_are_listed_quickly_and_cost_little_memory() {
     for (what, took) in &seen {
         assert!(*took < LIMIT, "{what} took {took:?}: {seen:?}");
     }
-    assert!(grown < 4_000 * TENANTS as u64, "{grown} bytes for {TENANTS} tenants");
+    assert!(grown < BYTES * TENANTS as u64, "{grown} bytes for {TENANTS} tenants");
 }

@@ -39,7 +39,7 @@ fn each_object_of_another_owner_is_named() {
         ("FUNCTION total()", "routine total()"),
         ("VIEW stock", "view stock"),
         ("TYPE mood", "enum mood"),
-        ("TYPE pair", "composite pair"),
+        ("TYPE pair", "composite type pair"),
         ("TABLE _stonescriptdb_state", "table _stonescriptdb_state"),
     ] {
         by_hand(&mut client, &format!("ALTER {what} OWNER TO postgres"));
