@@ -2,6 +2,7 @@
 
 mod define;
 mod listening;
+mod more;
 
 use std::ffi::CString;
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use stonescriptdb_protocol::Rate;
 use crate::postgres::secret::{self, Hash, Secret};
 
 pub(crate) use define::define;
+pub(crate) use more::more;
 
 type Text = GucSetting<Option<CString>>;
 type Number = GucSetting<i32>;

@@ -35,7 +35,17 @@ pub(crate) fn define_checked(
     };
     // SAFETY: the hook is one of the functions below, which read the new value.
     unsafe {
-        GucRegistry::define_string_guc_with_hooks(name, description, c"", setting, context, flags, check, None, None);
+        GucRegistry::define_string_guc_with_hooks(
+            name,
+            description,
+            crate::settings::more(name),
+            setting,
+            context,
+            flags,
+            check,
+            None,
+            None,
+        );
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn define(
         GucRegistry::define_string_guc_with_hooks(
             name,
             description,
-            c"",
+            crate::settings::more(name),
             setting,
             context,
             flags,

@@ -47,7 +47,7 @@ pub(crate) fn define() {
         ),
     ];
     for (name, description, setting, context, flags) in texts {
-        GucRegistry::define_string_guc(name, description, c"", setting, context, flags);
+        GucRegistry::define_string_guc(name, description, more(name), setting, context, flags);
     }
     hooks::define_checked(
         c"stonescriptdb.allowed_networks",
@@ -350,12 +350,12 @@ pub(crate) fn define() {
         ),
     ];
     for (name, description, setting, least, most, context, flags) in numbers {
-        GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
+        GucRegistry::define_int_guc(name, description, more(name), setting, least, most, context, flags);
     }
     GucRegistry::define_bool_guc(
         c"stonescriptdb.adopt_gateway_databases",
         c"Takes over databases that the standalone gateway deployed.",
-        c"",
+        more(c"stonescriptdb.adopt_gateway_databases"),
         &ADOPT_GATEWAY_DATABASES,
         Sighup,
         none,
@@ -363,7 +363,7 @@ pub(crate) fn define() {
     GucRegistry::define_bool_guc(
         c"stonescriptdb.require_platform_token",
         c"Requests over HTTP that name a platform need a token of it, also where it has none yet.",
-        c"",
+        more(c"stonescriptdb.require_platform_token"),
         &REQUIRE_PLATFORM_TOKEN,
         Sighup,
         none,
@@ -371,7 +371,7 @@ pub(crate) fn define() {
     GucRegistry::define_bool_guc(
         c"stonescriptdb.token_everywhere",
         c"Asks for the token of a platform that has one on every route that names it, and not only where databases are created and migrated.",
-        c"",
+        more(c"stonescriptdb.token_everywhere"),
         &TOKEN_EVERYWHERE,
         Sighup,
         none,
@@ -379,7 +379,7 @@ pub(crate) fn define() {
     GucRegistry::define_bool_guc(
         c"stonescriptdb.direct_connections",
         c"Executors serve connections that call one tenant again and again.",
-        c"",
+        more(c"stonescriptdb.direct_connections"),
         &DIRECT_CONNECTIONS,
         Sighup,
         none,
@@ -388,7 +388,7 @@ pub(crate) fn define() {
     GucRegistry::define_bool_guc(
         c"stonescriptdb.metrics_public",
         c"Shows /metrics to everybody who may send requests.",
-        c"",
+        more(c"stonescriptdb.metrics_public"),
         &METRICS_PUBLIC,
         Sighup,
         none,
@@ -396,7 +396,7 @@ pub(crate) fn define() {
     GucRegistry::define_bool_guc(
         c"stonescriptdb.log_refusals",
         c"Writes to the server's log which requests over HTTP were refused, once a minute for each address and reason.",
-        c"",
+        more(c"stonescriptdb.log_refusals"),
         &LOG_REFUSALS,
         Sighup,
         none,

@@ -21,12 +21,12 @@ pub(super) fn define() {
         ),
     ];
     for (name, description, setting) in files {
-        GucRegistry::define_string_guc(name, description, c"", setting, GucContext::Sighup, none);
+        GucRegistry::define_string_guc(name, description, more(name), setting, GucContext::Sighup, none);
     }
     GucRegistry::define_bool_guc(
         c"stonescriptdb.tls",
         c"Serves HTTP over TLS, on all listeners.",
-        c"",
+        more(c"stonescriptdb.tls"),
         &TLS,
         GucContext::Sighup,
         none,
@@ -34,7 +34,7 @@ pub(super) fn define() {
     GucRegistry::define_enum_guc(
         c"stonescriptdb.tls_min_protocol_version",
         c"Least version of TLS.",
-        c"",
+        more(c"stonescriptdb.tls_min_protocol_version"),
         &TLS_MIN_PROTOCOL_VERSION,
         GucContext::Sighup,
         none,
@@ -95,6 +95,6 @@ pub(super) fn define() {
         ),
     ];
     for (name, description, setting, least, most, flags) in numbers {
-        GucRegistry::define_int_guc(name, description, c"", setting, least, most, GucContext::Sighup, flags);
+        GucRegistry::define_int_guc(name, description, more(name), setting, least, most, GucContext::Sighup, flags);
     }
 }

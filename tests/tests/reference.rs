@@ -1,6 +1,7 @@
-//! The reference in docs/ is what the catalog says: `docs/sql.md` is made from its comments, and `docs/settings.md` has every setting.
+//! The reference in docs/ is what the server says: `docs/sql.md` is made from the comments in the catalog, the table in `docs/settings.md` from
+//! `pg_settings`.
 //!
-//! `SSDB_WRITE_REFERENCE=1` writes `docs/sql.md` anew instead of comparing it.
+//! `SSDB_WRITE_REFERENCE=1` writes both anew instead of comparing them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -96,45 +97,150 @@ fn the_sql_reference_is_what_the_catalog_says() {
     );
 }
 
-/// One row of the table in docs/settings.md: default, unit, when it takes effect.
-fn documented() -> BTreeMap<String, (String, String, String)> {
-    let text = std::fs::read_to_string(docs("settings.md")).expect("docs/settings.md");
-    let mut settings = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let (Some(name), Some(default), Some(unit), Some(effect)) =
-            (cells.get(1), cells.get(2), cells.get(3), cells.get(5))
-        else {
-            panic!("too few cells: {line}")
-        };
-        let plain = |cell: &str| cell.trim_matches('`').to_owned();
-        let default = if *default == "empty" { String::new() } else { plain(default) };
-        settings.insert(plain(name), (default, plain(unit), plain(effect)));
-    }
-    settings
+/// Where a document says more of a setting.
+const TOLD_IN: [(&str, &str); 16] = [
+    ("listener_networks", "#networks-of-single-listeners"),
+    ("trusted_proxies", "http.md#access"),
+    ("require_platform_token", "tenants.md#tokens"),
+    ("max_workers_per_database", "architecture.md#processes-and-threads"),
+    ("call_timeout", "calling.md#time-limits"),
+    ("max_batch", "http.md#post-callbatch"),
+    ("online_table_size", "deploying.md#big-tables"),
+    ("adopt_gateway_databases", "deploying.md#databases-of-the-standalone-gateway"),
+    ("max_result_size", "calling.md#rows-as-lines"),
+    ("log_min_status", "observing.md#the-log"),
+    ("log_rate", "observing.md#how-much-is-logged"),
+    ("tls", "#tls"),
+    ("direct_connections", "architecture.md#the-path-of-a-call"),
+    ("allowed_origins", "http.md#web-pages"),
+    ("allowed_hosts", "http.md#web-pages"),
+    ("platform_rate", "tenants.md#rates"),
+    ("log_refusals", "http.md#access"),
+];
+
+/// Settings that the server lists nowhere, because their values are secret. Their rows are as they are in the document.
+const SECRET: [&str; 2] = ["admin_token", "metrics_token"];
+
+/// The table's head; above and below it is prose.
+const TABLE: &str =
+    "| setting | default | unit | least – most | takes effect | what it is |\n|---|---|---|---|---|---|\n";
+
+const SETTINGS: &str = "
+SELECT substr(name, 15) AS name, coalesce(boot_val, '') AS default, coalesce(unit, '') AS unit, vartype, coalesce(min_val, '') AS least,
+       coalesce(max_val, '') AS most, coalesce(enumvals, '{}') AS choices,
+       CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload' ELSE context END AS effect,
+       concat_ws(' ', short_desc, nullif(extra_desc, '')) AS about
+FROM pg_settings WHERE name LIKE 'stonescriptdb.%' ORDER BY name";
+
+/// The greatest value, in a unit that people read.
+fn most(most: &str, unit: &str) -> String {
+    let steps: &[(i64, &str)] = match unit {
+        "ms" => &[(24 * 60 * 60 * 1000, "day")],
+        "s" => &[(365 * 24 * 60 * 60, "year"), (24 * 60 * 60, "day")],
+        "kB" => &[(1 << 30, "TB"), (1 << 20, "GB"), (1 << 10, "MB")],
+        _ => &[],
+    };
+    let number: i64 = most.parse().expect("a number");
+    // The greatest number of all is a little less than a round one.
+    let number = if most == "2147483647" { number + 1 } else { number };
+    let Some((step, name)) = steps.iter().find(|(step, _)| number >= *step) else { return most.to_owned() };
+    let count = number / step;
+    let plural = if count > 1 && matches!(*name, "day" | "year") { "s" } else { "" };
+    format!("{count} {name}{plural}")
 }
 
+/// Name and row of each setting that the server lists.
+fn rows_of_settings(client: &mut Client) -> BTreeMap<String, String> {
+    let row = |row: Row| {
+        let text = |name: &str| row.get::<_, String>(name);
+        let (name, unit) = (text("name"), text("unit"));
+        let default = match (text("default"), text("vartype").as_str()) {
+            (default, _) if default.is_empty() => "empty".to_owned(),
+            (default, "integer") => default,
+            (default, _) => format!("`{default}`"),
+        };
+        let choices: Vec<String> = row.get("choices");
+        let range = match text("vartype").as_str() {
+            "integer" => format!("{} – {}", text("least"), most(&text("most"), &unit)),
+            "enum" => choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "),
+            _ => String::new(),
+        };
+        let place = TOLD_IN.iter().find(|(of, _)| *of == name).map(|(_, place)| *place);
+        let more = match place.map(|place| (place, place.split('#').next().unwrap_or_default())) {
+            Some((place, "")) => format!(" More [below]({place})."),
+            Some((place, file)) => format!(" More in [{file}]({place})."),
+            None => String::new(),
+        };
+        let cells = [format!("`{name}`"), default, unit, range, text("effect"), text("about") + &more];
+        let line: String =
+            cells.iter().map(|cell| if cell.is_empty() { "| ".to_owned() } else { format!("| {cell} ") }).collect();
+        (name, line + "|\n")
+    };
+    rows(client, SETTINGS).into_iter().map(row).collect()
+}
+
+/// The names and rows of a table, in its order.
+fn rows_of_table(table: &str) -> Vec<(String, String)> {
+    let name = |line: &str| line.split('`').nth(1).unwrap_or_else(|| panic!("no name: {line}")).to_owned();
+    table.lines().map(|line| (name(line), format!("{line}\n"))).collect()
+}
+
+/// The table is in the document's order, which is by subjects; what is new is at its end.
 #[test]
 fn the_table_of_settings_is_what_the_server_says() {
     let cluster = shared();
-    let query = "SELECT substr(name, 15), coalesce(boot_val, ''), coalesce(unit, ''),
-                        CASE context WHEN 'postmaster' THEN 'restart' WHEN 'sighup' THEN 'reload' ELSE context END
-                 FROM pg_settings WHERE name LIKE 'stonescriptdb.%'";
-    let mut of_server: BTreeMap<String, (String, String, String)> = rows(&mut cluster.control(), query)
-        .iter()
-        .map(|row| (row.get(0), (row.get(1), row.get(2), row.get(3))))
-        .collect();
-    let mut documented = documented();
-    // What is secret is not listed by the server.
-    for secret in ["admin_token", "metrics_token"] {
-        assert!(documented.remove(secret).is_some(), "{secret} is not documented");
-        assert!(of_server.remove(secret).is_none(), "{secret} is listed");
+    let mut of_server = rows_of_settings(&mut cluster.control());
+    assert!(of_server.len() > 50, "the settings are not found: {of_server:?}");
+    for (name, _) in TOLD_IN {
+        assert!(of_server.contains_key(name), "there is no setting {name}");
     }
-    let names = |settings: &BTreeMap<String, _>| settings.keys().cloned().collect::<Vec<String>>();
-    assert_eq!(names(&documented), names(&of_server), "the settings that docs/settings.md has, and those there are");
-    for (name, row) in &documented {
-        assert_eq!(Some(row), of_server.get(name), "{name}: default, unit, takes effect");
+    let path = docs("settings.md");
+    let committed = std::fs::read_to_string(&path).expect("docs/settings.md");
+    let (before, behind) = committed.split_once(TABLE).expect("docs/settings.md has the table");
+    let (table, after) = behind.split_once("\n\n").expect("something follows the table");
+    let mut made = String::new();
+    for (name, line) in rows_of_table(table) {
+        if SECRET.contains(&name.as_str()) {
+            assert!(!of_server.contains_key(&name), "{name} is listed");
+            made.push_str(&line);
+        } else if let Some(line) = of_server.remove(&name) {
+            made.push_str(&line);
+        }
     }
+    made.extend(of_server.into_values());
+    for name in SECRET {
+        assert!(made.contains(&format!("| `{name}` |")), "{name} is not documented");
+    }
+    let made = format!("{before}{TABLE}{made}\n{after}");
+    if std::env::var_os("SSDB_WRITE_REFERENCE").is_some() {
+        std::fs::write(&path, &made).expect("docs/settings.md can be written");
+        return;
+    }
+    let differs = made.lines().zip(committed.lines()).find(|(made, committed)| made != committed);
+    assert!(
+        made == committed,
+        "docs/settings.md is not what the server says, at {differs:?}; SSDB_WRITE_REFERENCE=1 writes its table anew"
+    );
+}
+
+/// What src/settings/more.rs says is of a setting that there is.
+#[test]
+fn what_is_more_to_say_of_settings_is_said() {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../src/settings/more.rs");
+    let source = std::fs::read_to_string(source).expect("src/settings/more.rs");
+    let (_, list) = source.split_once("MORE: ").expect("the list");
+    let (list, _) = list.split_once("];").expect("its end");
+    // Names are plain texts, what is said of them C's.
+    let quoted: Vec<&str> = list.split('"').collect();
+    let named: Vec<&str> =
+        quoted.windows(2).step_by(2).filter(|pair| !pair[0].ends_with('c')).map(|pair| pair[1]).collect();
+    assert!(named.len() > 30, "{named:?}");
+    let cluster = shared();
+    let query = "SELECT substr(name, 15) FROM pg_settings WHERE name LIKE 'stonescriptdb.%' AND extra_desc <> ''";
+    let mut said = sql::texts(&mut cluster.control(), query);
+    said.extend(SECRET.map(str::to_owned));
+    let unknown: Vec<&&str> = named.iter().filter(|name| !said.iter().any(|known| known == *name)).collect();
+    assert!(unknown.is_empty(), "src/settings/more.rs has {unknown:?}, which the server does not say");
 }
 
 /// Every code of an error has a line that says what to do about it.
