@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Drift(Drift),
     /// Lists deployments; of one, its databases; or what was done, statement by statement
     Logs(Logs),
+    /// Writes a shell's completions to standard output; the Debian package has those of bash, zsh and fish
+    Completions(Completions),
+    /// Writes the manual pages, one for each command, into a folder; the Debian package has them
+    Man(Man),
 }
 
 #[derive(Args, Debug)]
@@ -236,6 +240,18 @@ pub(crate) struct Logs {
     /// Of so many deployments, the newest first
     #[arg(short = 'n', long, value_name = "NUMBER")]
     pub(crate) limit: Option<u32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Man {
+    /// The folder, which must be there
+    pub(crate) folder: PathBuf,
 }
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ fn told<T>(global: &Global, source: &Source, result: Result<T, Failure>) -> Resu
     })
 }
 
-/// What a deployment would do. Refused if data would be lost, as the deployment itself is.
+/// What a deployment would do, of every database: one in which it would fail does not hide the others. Refused if data would be lost, as
+/// the deployment itself is.
 pub(crate) fn dry_run(
     global: &Global,
     source: &Source,
@@ -64,12 +65,23 @@ pub(crate) fn dry_run(
 ) -> Result<Value, Failure> {
     let mut fields = fields_of(of);
     fields.push(("dry_run", "true".to_owned()));
+    fields.push(("on_error", "continue".to_owned()));
     fields.extend_from_slice(more);
-    let body = send(&Client::new(global)?, "/migrate", &fields, source)?;
-    if text(&body, "error").is_some() {
-        return Err(Failure { exit: Exit::Failed, body });
-    }
-    Ok(body)
+    send(&Client::new(global)?, "/migrate", &fields, source)
+}
+
+/// The errors of a deployment's databases, each with its database's name.
+pub(crate) fn errors_of(body: &Value) -> Vec<Value> {
+    let databases = body.get("databases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let failed = databases.iter().filter_map(|row| Some((row, row.get("error").filter(|error| !error.is_null())?)));
+    let named = failed.map(|(row, error)| {
+        let mut error = if error.is_object() { error.clone() } else { json!({"message": error}) };
+        if let (Some(error), Some(database)) = (error.as_object_mut(), row.get("database")) {
+            error.entry("database").or_insert_with(|| database.clone());
+        }
+        error
+    });
+    named.collect()
 }
 
 pub(crate) fn plan(global: &Global, plan: &Plan) -> Result<Exit, Failure> {
@@ -81,7 +93,15 @@ pub(crate) fn plan(global: &Global, plan: &Plan) -> Result<Exit, Failure> {
     };
     warn(global, &body, &source);
     answer(global, &body, || planned(&body));
-    Ok(if is_refused(&body, &plan.allowed) { Exit::Refused } else { Exit::Done })
+    let failed = errors_of(&body);
+    if !global.json {
+        failed.iter().for_each(|error| eprint!("{}", render(Level::Error, error, Some(&source))));
+    }
+    Ok(match (failed.is_empty(), is_refused(&body, &plan.allowed)) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::Refused,
+        (true, false) => Exit::Done,
+    })
 }
 
 /// Whether a deployment of what was planned would be refused: a dry run is not, it shows everything.
@@ -207,8 +227,7 @@ fn watched(global: &Global, client: &Client<'_>, id: &str, source: Option<&Sourc
 fn ended(global: &Global, body: &Value, source: Option<&Source>) -> Exit {
     let state = text(body, "status").or(text(body, "state")).unwrap_or_default();
     let databases = body.get("databases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let failed: Vec<&Value> =
-        databases.iter().filter(|row| row.get("error").is_some_and(|error| !error.is_null())).collect();
+    let failed = errors_of(body);
     answer(global, body, || {
         let mut out = String::new();
         // Of a fleet only the counts; of a few databases each.
@@ -227,27 +246,12 @@ fn ended(global: &Global, body: &Value, source: Option<&Source>) -> Exit {
     if matches!(state, "completed" | "completed_with_warnings" | "planned") {
         return Exit::Done;
     }
-    let mut exits = Vec::new();
-    let mut tell = |error: &Value, database: Option<&Value>| {
-        let mut error = if error.is_object() { error.clone() } else { json!({"message": error}) };
-        if let (Some(error), Some(database)) = (error.as_object_mut(), database) {
-            error.entry("database").or_insert_with(|| database.clone());
-        }
-        exits.push(exit_of(None, &error));
-        if !global.json {
-            eprint!("{}", render(Level::Error, &error, source));
-        }
-    };
-    for row in &failed {
-        if let Some(error) = row.get("error") {
-            tell(error, row.get("database"));
-        }
+    let whole = body.get("error").filter(|error| failed.is_empty() && error.is_object());
+    let told: Vec<&Value> = failed.iter().chain(whole).collect();
+    if !global.json {
+        told.iter().for_each(|error| eprint!("{}", render(Level::Error, error, source)));
     }
-    if failed.is_empty()
-        && let Some(error) = body.get("error").filter(|error| error.is_object())
-    {
-        tell(error, None);
-    }
+    let exits: Vec<Exit> = told.iter().map(|error| exit_of(None, error)).collect();
     // Refused is only what was refused everywhere where it was not done.
     match exits.as_slice() {
         [first, rest @ ..] if rest.iter().all(|exit| exit == first) => *first,

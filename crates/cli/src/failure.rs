@@ -120,7 +120,8 @@ pub(crate) fn render(level: Level, body: &Value, source: Option<&Source>) -> Str
         }
     }
     for name in ["cause", "detail", "hint", "context", "sqlstate", "database", "deployment_id", "request_id"] {
-        if let Some(value) = text(body, name) {
+        let own = if name == "hint" { hint(body) } else { None };
+        if let Some(value) = own.or_else(|| text(body, name)) {
             let name = if name == "sqlstate" { "SQLSTATE" } else { name };
             // The lines that follow stand below the first.
             let indented = value.replace('\n', &format!("\n{:1$}", "", name.len() + 7));
@@ -132,6 +133,19 @@ pub(crate) fn render(level: Level, body: &Value, source: Option<&Source>) -> Str
         let _ = writeln!(out, "   = {change}");
     }
     out
+}
+
+/// What is to be done, as it is done here: the server's hint is for those who write requests.
+fn hint(body: &Value) -> Option<&'static str> {
+    match (text(body, "error")?, text(body, "message")?) {
+        ("unauthorized", _) => Some(
+            "--token (SSDB_TOKEN) is for a platform's token, --admin-token (SSDB_ADMIN_TOKEN) for the admin token.",
+        ),
+        ("invalid_request", "the field platform is missing") => {
+            Some("Say --platform (SSDB_PLATFORM), or put {\"platform\": \"…\"} into the bundle's stonescript.json.")
+        }
+        _ => None,
+    }
 }
 
 /// The changes of a validation that would lose data, one a line.

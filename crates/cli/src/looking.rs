@@ -151,7 +151,10 @@ pub(crate) fn tenants(client: &Client<'_>, global: &Global, of: &OfPlatform) -> 
         let one = |row: &Value| {
             let state = match text(row, "state") {
                 Some("ready") if row.get("unfinished") == Some(&json!(true)) => "ready, unfinished".to_owned(),
-                state => state.unwrap_or_default().to_owned(),
+                state => match text(row, "suspended_because") {
+                    Some(why) => format!("{}: {}", state.unwrap_or_default(), show::cell(Some(&json!(why)))),
+                    None => state.unwrap_or_default().to_owned(),
+                },
             };
             let bundle = text(row, "bundle_sha256").map(show::short).unwrap_or_default();
             let current = if row.get("is_current") == Some(&json!(true)) { "newest" } else { "older" };

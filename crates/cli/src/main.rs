@@ -11,6 +11,7 @@ mod deploying;
 mod failure;
 mod lint;
 mod looking;
+mod manual;
 mod packing;
 mod show;
 mod source;
@@ -51,6 +52,8 @@ fn run(cli: &Cli) -> Result<Exit, Failure> {
         Command::Tenants(of) => looking::tenants(&Client::new(global)?, global, of),
         Command::Drift(drift) => looking::drift(&Client::new(global)?, global, drift),
         Command::Logs(logs) => looking::logs(&Client::new(global)?, global, logs),
+        Command::Completions(of) => Ok(manual::completions(of)),
+        Command::Man(man) => manual::pages(man),
     }
 }
 

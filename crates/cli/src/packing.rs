@@ -97,7 +97,21 @@ fn on_server(global: &Global, source: &Source, of: &OfTenant, all: &mut Vec<Valu
                 }
                 all.push(body);
             }
-            Ok(if refused.is_empty() { Exit::Done } else { Exit::Refused })
+            let failed = deploying::errors_of(&body);
+            for mut body in failed.iter().cloned() {
+                if !global.json {
+                    eprint!("{}", render(Level::Error, &body, Some(source)));
+                }
+                if let Some(body) = body.as_object_mut() {
+                    body.insert("level".to_owned(), json!("error"));
+                }
+                all.push(body);
+            }
+            Ok(match (failed.is_empty(), refused.is_empty()) {
+                (false, _) => Exit::Failed,
+                (true, false) => Exit::Refused,
+                (true, true) => Exit::Done,
+            })
         }
         Err(failure) if matches!(failure.exit, Exit::Failed | Exit::Refused) => {
             if !global.json {

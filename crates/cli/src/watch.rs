@@ -149,7 +149,9 @@ pub(crate) fn database_line(row: &Value) -> String {
         text(row, "database").unwrap_or_default(),
         text(row, "status").or(text(row, "state")).unwrap_or_default()
     );
-    if let Some(ms) = row.get("execution_time_ms").and_then(Value::as_f64) {
+    let ms = row.get("execution_time_ms").and_then(Value::as_f64);
+    // What was left out took no time.
+    if let Some(ms) = ms.filter(|_| !line.ends_with(": skipped")) {
         line.push_str(&format!(" in {ms:.0} ms"));
     }
     let message = row.get("error").and_then(|error| text(error, "message").or(error.as_str()));
@@ -181,5 +183,7 @@ mod tests {
         let row =
             json!({"database": "shop_a", "status": "failed", "execution_time_ms": 12, "error": {"message": "no"}});
         assert_eq!(database_line(&row), "shop_a: failed in 12 ms: no");
+        let row = json!({"database": "shop_b", "status": "skipped", "execution_time_ms": 0});
+        assert_eq!(database_line(&row), "shop_b: skipped");
     }
 }

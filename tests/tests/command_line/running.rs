@@ -30,6 +30,13 @@ fn a_fleet_with_a_failing_tenant() {
     let shell = Shell::new(&cluster);
     shell.put("strict.tar.gz", &strict(&simple()));
     let name = platform.name.as_str();
+    // Looked at before: the plan of those in which it goes, and why it does not in the other.
+    let ran = shell.run(&["plan", "strict.tar.gz", "-p", name]).exits(1);
+    let ran = ran.says(&format!("-- {name}_main, {name}_t1, {name}_t3: 1 statements")).says("error[migration_failed]");
+    ran.says("--> migrations/001_strict.sql:2").says(&format!("database: {name}_t2"));
+    let ran = shell.run(&["lint", "strict.tar.gz", "--server", "-p", name, "--json"]).exits(1);
+    let found = &ran.json()["findings"];
+    assert_eq!((&found[0]["error"], &found[0]["line"]), (&json!("migration_failed"), &json!(2)), "{ran}");
     let ran = shell.run(&["migrate", "strict.tar.gz", "-p", name, "--watch", "--keep-going"]).exits(1);
     let ran =
         ran.says(&format!("{name}_t2: failed")).says("error[migration_failed]").says("--> migrations/001_strict.sql:2");
@@ -79,6 +86,43 @@ fn drift_is_a_failure() {
     let row = shell.run(&["tenants", "-p", name]).exits(0);
     row.says("1 differences");
     shell.run(&["drift", "-p", &unique("nobody")]).exits(1).says("error[platform_not_found]");
+}
+
+#[test]
+fn what_is_missing_is_said_as_it_is_said_here() {
+    let cluster = shared();
+    let shell = Shell::new(&cluster);
+    shell.put("simple.tar.gz", &simple());
+    shell.run(&["register", "simple.tar.gz"]).exits(1).says("Say --platform (SSDB_PLATFORM)");
+    let refused = Ran::of(shell.command("stonescriptdb").arg("tenants").env("SSDB_ADMIN_TOKEN", "wrong")).exits(5);
+    refused.says("--admin-token (SSDB_ADMIN_TOKEN)");
+    let platform = Platform::register(&cluster, "cli", &simple());
+    let suspend = "SELECT stonescriptdb.suspend_tenant($1, 'main', 'not paid')";
+    cluster.control().execute(suspend, &[&platform.name]).unwrap();
+    shell.run(&["tenants", "-p", &platform.name]).exits(0).says("suspended: not paid");
+}
+
+/// What a package puts where shells and man look.
+#[test]
+fn it_describes_itself() {
+    let cluster = shared();
+    let shell = Shell::new(&cluster);
+    for (of, says) in [
+        ("bash", "complete -F _stonescriptdb"),
+        ("zsh", "#compdef stonescriptdb"),
+        ("fish", "complete -c stonescriptdb"),
+    ] {
+        shell.run(&["completions", of]).exits(0).says(says).says("keep-going");
+    }
+    let bash = "stonescriptdb completions bash > completions && . ./completions && \
+                COMP_WORDS=(stonescriptdb mig) COMP_CWORD=1 && _stonescriptdb stonescriptdb mig stonescriptdb && echo \"${COMPREPLY[@]}\"";
+    let completed = Ran::of(shell.command("bash").args(["-c", bash])).exits(0);
+    assert_eq!(completed.out.trim(), "migrate", "{completed}");
+    shell.run(&["man", "nowhere"]).exits(2).says("nowhere is no folder");
+    shell.run(&["man", "."]).exits(0);
+    let page = std::fs::read_to_string(shell.dir().join("stonescriptdb-migrate.1")).unwrap();
+    assert!(page.starts_with(".ie") && page.contains("SSDB_URL") && page.contains("canary"), "{page}");
+    assert!(!page.contains(&format!(":{}", cluster.port())) && !page.contains(acceptance::ADMIN_TOKEN), "{page}");
 }
 
 #[test]
