@@ -98,7 +98,7 @@ fn the_sql_reference_is_what_the_catalog_says() {
 }
 
 /// Where a document says more of a setting.
-const TOLD_IN: [(&str, &str); 16] = [
+const TOLD_IN: [(&str, &str); 17] = [
     ("listener_networks", "#networks-of-single-listeners"),
     ("trusted_proxies", "http.md#access"),
     ("require_platform_token", "tenants.md#tokens"),

@@ -21,11 +21,22 @@ pub enum Pattern {
     Object(Vec<(String, Pattern)>, bool),
 }
 
-/// A text that is one value, or nothing.
-pub fn pattern(text: &str) -> Option<Pattern> {
-    let mut rest = text;
-    let pattern = value(&mut rest)?;
-    rest.trim().is_empty().then_some(pattern)
+/// The values of a text that has nothing else, and one at least.
+pub fn patterns(text: &str) -> Option<Vec<Pattern>> {
+    let mut rest = text.trim();
+    let mut patterns = Vec::new();
+    while !rest.is_empty() {
+        patterns.push(value(&mut rest)?);
+        rest = rest.trim_start();
+    }
+    // `…` alone is any text.
+    (patterns.iter().any(|pattern| *pattern != Pattern::Any)).then_some(patterns)
+}
+
+/// The names' values, or what is otherwise in `printed`: as many values as are shown.
+pub fn compare(shown: &[Pattern], printed: &[Value]) -> Result<Vec<(String, String)>, String> {
+    let mut names = Vec::new();
+    array(shown, printed, &mut names).map(|()| names)
 }
 
 fn take(rest: &mut &str, token: char) -> Option<()> {
@@ -81,7 +92,7 @@ fn string(rest: &mut &str) -> Option<String> {
 }
 
 /// The names' values, or where `printed` is otherwise.
-pub fn matches(pattern: &Pattern, printed: &Value, names: &mut Vec<(String, String)>) -> Result<(), String> {
+fn matches(pattern: &Pattern, printed: &Value, names: &mut Vec<(String, String)>) -> Result<(), String> {
     let differs = || Err(format!("{} is printed", shortened(printed)));
     match (pattern, printed) {
         (Pattern::Any, _) => Ok(()),
@@ -145,7 +156,7 @@ fn object(
 
 #[test]
 fn json_is_compared_by_what_it_says() {
-    let ask = |shown: &str, printed: Value| matches(&pattern(shown).expect(shown), &printed, &mut Vec::new());
+    let ask = |shown: &str, printed: Value| compare(&patterns(shown).expect(shown), &[printed]).map(|_| ());
     use serde_json::json;
     assert_eq!(ask("{\"b\":1, \"a\":…}", json!({"a": [1], "b": 1.0})), Ok(()));
     assert_eq!(ask("{\"b\":1,…}", json!({"a": [1], "b": 1})), Ok(()));
@@ -157,5 +168,6 @@ fn json_is_compared_by_what_it_says() {
             && ask("\"a\"", json!("b")).is_err()
     );
     assert_eq!(ask("{\"execution_time_ms\":3}", json!({"execution_time_ms": 12})), Ok(()));
-    assert_eq!(pattern("{\"a\":1}{\"a\":1}"), None);
+    assert_eq!(patterns("{\"a\":1} {\"b\":1}\n").map(|patterns| patterns.len()), Some(2));
+    assert_eq!(patterns("{\"a\":1} x").or(patterns("…")), None);
 }

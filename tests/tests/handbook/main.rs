@@ -59,17 +59,16 @@ macro_rules! documents {
 }
 
 documents! {
-    the_readme_is_true: "README.md", 10;
+    the_readme_is_true: "README.md", 8;
     the_walkthrough_is_true: "docs/walkthrough.md", 8;
-    bundles_is_true: "docs/bundles.md", 1;
-    calling_is_true: "docs/calling.md", 1;
-    deploying_is_true: "docs/deploying.md", 1;
-    fleets_is_true: "docs/fleets.md", 1;
-    http_is_true: "docs/http.md", 1;
-    installing_is_true: "docs/installing.md", 0;
+    bundles_is_true: "docs/bundles.md", 5;
+    calling_is_true: "docs/calling.md", 15;
+    deploying_is_true: "docs/deploying.md", 12;
+    fleets_is_true: "docs/fleets.md", 8;
+    http_is_true: "docs/http.md", 70;
+    installing_is_true: "docs/installing.md", 3;
     observing_is_true: "docs/observing.md", 1;
-    operating_is_true: "docs/operating.md", 0;
     settings_is_true: "docs/settings.md", 0;
-    tenants_is_true: "docs/tenants.md", 1;
-    upgrading_is_true: "docs/upgrading.md", 1;
+    tenants_is_true: "docs/tenants.md", 7;
+    upgrading_is_true: "docs/upgrading.md", 2;
 }

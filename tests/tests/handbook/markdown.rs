@@ -1,7 +1,8 @@
 //! The blocks of a Markdown text, and what they are: commands, requests, statements, or what these answer.
 
 /// What commands begin with.
-const PROGRAMS: &[&str] = &["cat", "cp", "curl", "mkdir", "printf", "psql", "rm", "sed", "stonescriptdb", "tar"];
+const PROGRAMS: &[&str] =
+    &["cat", "cp", "curl", "echo", "mkdir", "printf", "psql", "rm", "sed", "stonescriptdb", "tar"];
 
 /// What a block is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Kind {
     Start(String),
     /// What the block before it prints.
     Answer,
-    /// A diagram.
+    /// A diagram, or a drawing of letters.
     Picture,
     /// Not run, and why.
     NotRun(String),
@@ -52,7 +53,7 @@ pub fn blocks(text: &str) -> Vec<Block> {
     let mut note = None;
     let mut lines = (1..).zip(text.lines()).peekable();
     while let Some((number, line)) = lines.next() {
-        if let Some(comment) = line.strip_prefix("<!--") {
+        if let Some(comment) = line.trim_start().strip_prefix("<!--") {
             let comment = comment.trim_end_matches("-->").trim();
             if comment == "run" {
                 let text = take_until(&mut lines, "-->");
@@ -121,8 +122,8 @@ fn kind_of(language: &str, line: usize) -> Kind {
         "sql" => Kind::Statements,
         "http" => Kind::Requests,
         "conf" => Kind::Settings,
-        "mermaid" => Kind::Picture,
-        "json" | "text" => Kind::Answer,
+        "mermaid" | "text" => Kind::Picture,
+        "json" => Kind::Answer,
         _ => panic!("line {line}: blocks of {language:?} are not known: mark it <!-- not run: why -->"),
     }
 }
