@@ -135,6 +135,7 @@ CREATE TABLE database (
     bundle_sha256 text,
     touched boolean NOT NULL DEFAULT false,
     touched_at timestamptz,
+    touches bigint NOT NULL DEFAULT 0,
     unfinished boolean NOT NULL DEFAULT false,
     deployment_id uuid,
     deployed_at timestamptz,
@@ -156,6 +157,7 @@ COMMENT ON COLUMN database.suspended IS 'why calls of it are refused; they are n
 COMMENT ON COLUMN database.bundle_sha256 IS 'the bundle whose state it is in';
 COMMENT ON COLUMN database.touched IS 'its catalog was changed by other means since: the next deployment looks';
 COMMENT ON COLUMN database.touched_at IS 'when that was noticed last';
+COMMENT ON COLUMN database.touches IS 'how often that was noticed: clocks jump, numbers do not';
 COMMENT ON COLUMN database.unfinished IS 'statements behind the transaction of its deployment are still to be done';
 COMMENT ON COLUMN database.deployment_id IS 'the deployment that brought it there';
 COMMENT ON COLUMN database.drift IS 'differences from its bundle that the last check found';
@@ -197,6 +199,8 @@ CREATE TABLE deployment_database (
     tenant_id text,
     state text NOT NULL,
     created boolean NOT NULL DEFAULT false,
+    touches bigint,
+    deployed_by uuid,
     bundle_sha256 text,
     attempts integer NOT NULL DEFAULT 0,
     started_at timestamptz,
@@ -210,6 +214,8 @@ COMMENT ON TABLE deployment_database IS 'how each deployment went in each databa
 COMMENT ON COLUMN deployment_database.state IS
     'pending, running, completed, completed_with_warnings, unchanged, failed, skipped, cancelled, interrupted or superseded';
 COMMENT ON COLUMN deployment_database.created IS 'it was to be made for this deployment';
+COMMENT ON COLUMN deployment_database.touches IS 'how often it had been touched when this began, or was taken up again';
+COMMENT ON COLUMN deployment_database.deployed_by IS 'the deployment that had brought it where it was when this began';
 
 CREATE TABLE token (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

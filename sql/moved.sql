@@ -70,6 +70,7 @@ CREATE FUNCTION settle_database() RETURNS trigger
             -- Registry and databases are not dumped at one moment.
             NEW.touched := true;
             NEW.touched_at := clock_timestamp();
+            NEW.touches := NEW.touches + 1;
         END IF;
         RETURN NEW;
     END $$;
@@ -100,7 +101,8 @@ CREATE FUNCTION settle_deployment() RETURNS trigger
     END $$;
 COMMENT ON FUNCTION settle_deployment() IS 'a deployment that was running when it was dumped runs no more where it is restored';
 CREATE TRIGGER settle_deployment BEFORE INSERT ON deployment FOR EACH ROW
-    WHEN (NEW.state = 'running' AND NEW.started_at < now()) EXECUTE FUNCTION settle_deployment();
+    -- One that begins has the time of its transaction.
+    WHEN (NEW.state = 'running' AND NEW.started_at IS DISTINCT FROM now()) EXECUTE FUNCTION settle_deployment();
 
 CREATE FUNCTION sanitised(name text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp

@@ -115,6 +115,7 @@ CREATE FUNCTION settle_database() RETURNS trigger
             -- Registry and databases are not dumped at one moment.
             NEW.touched := true;
             NEW.touched_at := clock_timestamp();
+            NEW.touches := NEW.touches + 1;
         END IF;
         RETURN NEW;
     END $$;
@@ -145,7 +146,8 @@ CREATE FUNCTION settle_deployment() RETURNS trigger
     END $$;
 COMMENT ON FUNCTION settle_deployment() IS 'a deployment that was running when it was dumped runs no more where it is restored';
 CREATE TRIGGER settle_deployment BEFORE INSERT ON deployment FOR EACH ROW
-    WHEN (NEW.state = 'running' AND NEW.started_at < now()) EXECUTE FUNCTION settle_deployment();
+    -- One that begins has the time of its transaction.
+    WHEN (NEW.state = 'running' AND NEW.started_at IS DISTINCT FROM now()) EXECUTE FUNCTION settle_deployment();
 
 CREATE FUNCTION sanitised(name text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp
@@ -335,8 +337,8 @@ CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expire
         -- One that is no good must not become a good one in this way.
         IF was.revoked_at IS NOT NULL OR was.expires_at <= clock_timestamp() OR was.replaced_by IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.revoked_at IS NOT NULL THEN 'is revoked'
-                                 WHEN was.replaced_by IS NOT NULL THEN 'has been replaced' ELSE 'has expired' END),
+                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.replaced_by IS NOT NULL THEN 'has been replaced'
+                                 WHEN was.revoked_at IS NOT NULL THEN 'is revoked' ELSE 'has expired' END),
                 HINT = 'Rotate the one that is in use, or issue a new one.';
         END IF;
         IF coalesce($3, '0') < '0' THEN
@@ -348,7 +350,9 @@ CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expire
         VALUES (was.platform, sha256(convert_to($7, 'UTF8')), was.name, was.description, was.scopes, was.for_tenant, was.database, $5,
                 coalesce($4, now() + (was.expires_at - was.created_at)))
         RETURNING t.id, t.platform, t.expires_at INTO $6, $8, $9;
-        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6
+        -- One that is to end at once ends for good: an end in time would be undone by a clock that is set back.
+        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6,
+                           revoked_at = CASE WHEN coalesce($3, '0') = '0' THEN clock_timestamp() END
         WHERE t.id = was.id RETURNING t.expires_at INTO $10;
     END $$;
 COMMENT ON FUNCTION replace_token(text, uuid, interval, timestamptz, text) IS
@@ -492,3 +496,36 @@ GRANT EXECUTE ON ALL ROUTINES IN SCHEMA stonescriptdb TO stonescriptdb_admin;
 GRANT SELECT ON stats, stats_latency, stats_calls, stats_executors, stats_queues, stats_deployments, stats_refusals, stats_errors, stats_http
     TO stonescriptdb_admin;
 UPDATE platform SET name = name;
+
+-- Clocks jump ----------------------------------------------------------------------------------------------------------------
+
+ALTER TABLE database ADD COLUMN touches bigint NOT NULL DEFAULT 0;
+COMMENT ON COLUMN database.touches IS 'how often that was noticed: clocks jump, numbers do not';
+ALTER TABLE deployment_database ADD COLUMN touches bigint, ADD COLUMN deployed_by uuid;
+COMMENT ON COLUMN deployment_database.touches IS 'how often it had been touched when this began, or was taken up again';
+COMMENT ON COLUMN deployment_database.deployed_by IS 'the deployment that had brought it where it was when this began';
+-- As it was told until now: by the order of ids.
+UPDATE deployment_database x SET deployed_by = d.deployment_id FROM database d
+WHERE d.name = x.database AND d.deployment_id < x.deployment_id;
+
+CREATE OR REPLACE FUNCTION measure_stale(platform text, stale_after interval, budget interval) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = stonescriptdb, pg_catalog, pg_temp
+    AS $$
+    #variable_conflict use_column
+    DECLARE
+        one record;
+        measured bigint := 0;
+        began timestamptz := clock_timestamp();
+    BEGIN
+        -- Who measures at the same time takes others.
+        FOR one IN SELECT d.name, d.datid FROM database d
+                   WHERE ($1 IS NULL OR d.platform = $1) AND d.state = 'ready'
+                     -- One that was measured later than now was measured before the clock was set back.
+                     AND (d.measured_at IS NULL OR d.measured_at NOT BETWEEN clock_timestamp() - $2 AND clock_timestamp())
+                   ORDER BY d.measured_at NULLS FIRST FOR UPDATE SKIP LOCKED LOOP
+            UPDATE database SET size_bytes = pg_database_size(one.datid), measured_at = clock_timestamp() WHERE name = one.name;
+            measured := measured + 1;
+            EXIT WHEN clock_timestamp() NOT BETWEEN began AND began + $3;
+        END LOOP;
+        RETURN measured;
+    END $$;

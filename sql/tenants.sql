@@ -25,16 +25,17 @@ CREATE FUNCTION measure_stale(platform text, stale_after interval, budget interv
     DECLARE
         one record;
         measured bigint := 0;
-        until timestamptz := clock_timestamp() + $3;
+        began timestamptz := clock_timestamp();
     BEGIN
         -- Who measures at the same time takes others.
         FOR one IN SELECT d.name, d.datid FROM database d
                    WHERE ($1 IS NULL OR d.platform = $1) AND d.state = 'ready'
-                     AND (d.measured_at IS NULL OR d.measured_at < clock_timestamp() - $2)
+                     -- One that was measured later than now was measured before the clock was set back.
+                     AND (d.measured_at IS NULL OR d.measured_at NOT BETWEEN clock_timestamp() - $2 AND clock_timestamp())
                    ORDER BY d.measured_at NULLS FIRST FOR UPDATE SKIP LOCKED LOOP
             UPDATE database SET size_bytes = pg_database_size(one.datid), measured_at = clock_timestamp() WHERE name = one.name;
             measured := measured + 1;
-            EXIT WHEN clock_timestamp() > until;
+            EXIT WHEN clock_timestamp() NOT BETWEEN began AND began + $3;
         END LOOP;
         RETURN measured;
     END $$;
@@ -130,8 +131,8 @@ CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expire
         -- One that is no good must not become a good one in this way.
         IF was.revoked_at IS NOT NULL OR was.expires_at <= clock_timestamp() OR was.replaced_by IS NOT NULL THEN
             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
-                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.revoked_at IS NOT NULL THEN 'is revoked'
-                                 WHEN was.replaced_by IS NOT NULL THEN 'has been replaced' ELSE 'has expired' END),
+                MESSAGE = format('the token %s %s', was.id, CASE WHEN was.replaced_by IS NOT NULL THEN 'has been replaced'
+                                 WHEN was.revoked_at IS NOT NULL THEN 'is revoked' ELSE 'has expired' END),
                 HINT = 'Rotate the one that is in use, or issue a new one.';
         END IF;
         IF coalesce($3, '0') < '0' THEN
@@ -143,7 +144,9 @@ CREATE FUNCTION replace_token(of_platform text, old uuid, grace interval, expire
         VALUES (was.platform, sha256(convert_to($7, 'UTF8')), was.name, was.description, was.scopes, was.for_tenant, was.database, $5,
                 coalesce($4, now() + (was.expires_at - was.created_at)))
         RETURNING t.id, t.platform, t.expires_at INTO $6, $8, $9;
-        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6
+        -- One that is to end at once ends for good: an end in time would be undone by a clock that is set back.
+        UPDATE token t SET expires_at = least(t.expires_at, clock_timestamp() + coalesce($3, '0')), replaced_by = $6,
+                           revoked_at = CASE WHEN coalesce($3, '0') = '0' THEN clock_timestamp() END
         WHERE t.id = was.id RETURNING t.expires_at INTO $10;
     END $$;
 COMMENT ON FUNCTION replace_token(text, uuid, interval, timestamptz, text) IS

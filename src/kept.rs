@@ -14,6 +14,7 @@ use pgrx::spi::{OwnedPreparedStatement, SpiTupleTable};
 use pgrx::{FromDatum, IntoDatum, PgOid, Spi, pg_sys};
 
 use crate::postgres::{PgError, session};
+use crate::query::{self, Argument};
 
 /// So long a plan is good where tables grow. ANALYZE of a table ends its plans before.
 const LIFE_WHERE_TABLES_GROW: Duration = Duration::from_secs(60);
@@ -41,12 +42,14 @@ type Place = std::thread::LocalKey<RefCell<HashMap<&'static str, Kept>>>;
 /// PostgreSQL's own, or that of `f`.
 pub(crate) fn select<T, E: From<PgError>>(
     sql: &'static str,
-    arguments: &[DatumWithOid],
+    arguments: &[Argument],
     f: impl FnOnce(SpiTupleTable) -> Result<T, E>,
 ) -> Result<T, E> {
+    let arguments = query::datums(arguments)?;
     Spi::connect(|client| {
-        let kept = taken(&READING, sql, arguments, |types| Ok(client.prepare(sql, types)?.keep())).map_err(spi)?;
-        let result = f(client.select(&kept.statement, None, arguments).map_err(spi)?);
+        let kept =
+            taken(&READING, sql, &arguments, |types| Ok(client.prepare(sql, types)?.keep())).map_err(PgError::from)?;
+        let result = f(client.select(&kept.statement, None, &arguments).map_err(PgError::from)?);
         put_back(&READING, sql, kept);
         result
     })
@@ -59,12 +62,14 @@ pub(crate) fn select<T, E: From<PgError>>(
 /// PostgreSQL's own, or that of `f`.
 pub(crate) fn update<T, E: From<PgError>>(
     sql: &'static str,
-    arguments: &[DatumWithOid],
+    arguments: &[Argument],
     f: impl FnOnce(SpiTupleTable) -> Result<T, E>,
 ) -> Result<T, E> {
+    let arguments = query::datums(arguments)?;
     Spi::connect_mut(|client| {
-        let kept = taken(&WRITING, sql, arguments, |types| Ok(client.prepare_mut(sql, types)?.keep())).map_err(spi)?;
-        let result = f(client.update(&kept.statement, None, arguments).map_err(spi)?);
+        let kept = taken(&WRITING, sql, &arguments, |types| Ok(client.prepare_mut(sql, types)?.keep()))
+            .map_err(PgError::from)?;
+        let result = f(client.update(&kept.statement, None, &arguments).map_err(PgError::from)?);
         put_back(&WRITING, sql, kept);
         result
     })
@@ -74,12 +79,9 @@ pub(crate) fn update<T, E: From<PgError>>(
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(crate) fn one<T: FromDatum + IntoDatum>(
-    sql: &'static str,
-    arguments: &[DatumWithOid],
-) -> Result<Option<T>, PgError> {
+pub(crate) fn one<T: FromDatum + IntoDatum>(sql: &'static str, arguments: &[Argument]) -> Result<Option<T>, PgError> {
     select(sql, arguments, |mut rows| {
-        Ok::<_, PgError>(rows.next().map(|row| row.get::<T>(1)).transpose().map_err(spi)?.flatten())
+        Ok::<_, PgError>(rows.next().map(|row| row.get::<T>(1)).transpose().map_err(PgError::from)?.flatten())
     })
 }
 
@@ -88,12 +90,13 @@ pub(crate) fn one<T: FromDatum + IntoDatum>(
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(crate) fn look<T: FromDatum + IntoDatum>(sql: &str, arguments: &[DatumWithOid]) -> Result<Option<T>, PgError> {
+pub(crate) fn look<T: FromDatum + IntoDatum>(sql: &str, arguments: &[Argument]) -> Result<Option<T>, PgError> {
+    let arguments = query::datums(arguments)?;
     Spi::connect(|client| {
-        let mut rows = client.select(sql, Some(1), arguments)?;
+        let mut rows = client.select(sql, Some(1), &arguments)?;
         rows.next().map_or(Ok(None), |row| row.get::<T>(1))
     })
-    .map_err(spi)
+    .map_err(PgError::from)
 }
 
 /// The statement, taken out of the kept ones: an ERROR on the way drops it, and the next time it is prepared anew.
@@ -124,9 +127,4 @@ pub(crate) fn for_tables_that_grow() {
     if LIFE.replace(Some(LIFE_WHERE_TABLES_GROW)).is_none() {
         let _ = session::set_default(c"plan_cache_mode", c"force_generic_plan");
     }
-}
-
-/// An error of pgrx's SPI layer itself: PostgreSQL's own arrive by another way.
-fn spi(error: pgrx::spi::Error) -> PgError {
-    PgError::new("XX000", error.to_string())
 }

@@ -13,6 +13,7 @@ mod kept;
 #[path = "../pg_test/mod.rs"]
 mod pg_test;
 mod postgres;
+mod query;
 mod server;
 mod settings;
 mod sql_api;

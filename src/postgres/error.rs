@@ -33,6 +33,13 @@ pub(crate) struct PgError {
     pub(crate) internal_query: Option<String>,
 }
 
+impl From<pgrx::spi::Error> for PgError {
+    /// An error of pgrx's SPI layer itself: PostgreSQL's own arrive by another way.
+    fn from(error: pgrx::spi::Error) -> PgError {
+        PgError::new("XX000", error.to_string())
+    }
+}
+
 impl PgError {
     pub(crate) fn new(sqlstate: &str, message: impl Into<String>) -> PgError {
         PgError { sqlstate: sqlstate.to_owned(), message: message.into(), ..PgError::default() }

@@ -37,4 +37,6 @@ pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
 pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape, type_name};
 pub(crate) use procedure::TopLevelCall;
 pub(crate) use sql_function::{Arguments, Returned};
-pub(crate) use transaction::{commits, read_only_transaction, subtransaction, transaction, with_new_snapshot};
+pub(crate) use transaction::{
+    commits, in_transaction, read_only_transaction, subtransaction, transaction, with_new_snapshot,
+};

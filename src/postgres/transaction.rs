@@ -52,6 +52,12 @@ pub(crate) fn transaction<T, E: From<PgError>>(f: impl FnOnce() -> Result<T, E>)
     }
 }
 
+/// Whether this process is in a transaction that can still do something.
+pub(crate) fn in_transaction() -> bool {
+    // SAFETY: looks at this process's own state.
+    unsafe { pg_sys::IsTransactionState() }
+}
+
 /// Runs `f`, whose queries see what is committed by now, inside a transaction. An ERROR leaves the snapshot to the end of the transaction.
 pub(crate) fn with_new_snapshot<T>(f: impl FnOnce() -> T) -> T {
     // SAFETY: inside a transaction; pushed and popped in pairs, or dropped by its abort.

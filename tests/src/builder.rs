@@ -15,6 +15,7 @@ pub const ADMIN_TOKEN: &str = "acceptance-admin-token-8f1c2d";
 /// What a cluster shall be like, from [`Cluster::builder`].
 pub struct Builder {
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     admin_token: Option<String>,
     control_database: String,
     port: Option<u16>,
@@ -28,6 +29,7 @@ impl Default for Builder {
     fn default() -> Self {
         Builder {
             settings: Vec::new(),
+            environment: Vec::new(),
             admin_token: Some(ADMIN_TOKEN.into()),
             control_database: "postgres".into(),
             port: None,
@@ -43,6 +45,12 @@ impl Builder {
     /// A line of postgresql.conf; of several for one name the last counts.
     pub fn setting(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.into(), value.into()));
+        self
+    }
+
+    /// A variable in the server's environment.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -132,7 +140,7 @@ impl Builder {
         for (name, value) in self.all_settings(&dir, port) {
             add_setting(&dir.join("data"), &name, &value).map_err(|e| format!("postgresql.conf: {e}"))?;
         }
-        let cluster = Cluster::launch(dir, port, self.control_database, self.admin_token)?;
+        let cluster = Cluster::launch(dir, port, self.control_database, self.admin_token, self.environment)?;
         if self.extension {
             cluster.try_create_extension(self.wait)?;
         }

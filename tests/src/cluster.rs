@@ -28,6 +28,8 @@ pub struct Cluster {
     port: u16,
     control_database: String,
     admin_token: Option<String>,
+    /// Variables in the server's environment.
+    environment: Vec<(String, String)>,
     /// Whether the extension is created, hence whether a start waits until the service is healthy.
     extension: Mutex<bool>,
     process: Mutex<Option<Child>>,
@@ -62,9 +64,10 @@ impl Cluster {
         port: u16,
         control_database: String,
         admin_token: Option<String>,
+        environment: Vec<(String, String)>,
     ) -> Result<Cluster, String> {
         let (extension, process) = (Mutex::new(false), Mutex::new(None));
-        let cluster = Cluster { dir, port, control_database, admin_token, extension, process };
+        let cluster = Cluster { dir, port, control_database, admin_token, environment, extension, process };
         cluster.try_launch()?;
         Ok(cluster)
     }
@@ -296,8 +299,10 @@ impl Cluster {
         let mut process = self.process();
         assert!(process.is_none(), "the server runs already");
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).map_err(|e| e.to_string())?;
-        let mut command = server::command_that_dies_with_us(server::bin_dir().join("postgres"), &self.dir);
-        command.arg("-D").arg(self.data_dir());
+        // By env, so that what is to be loaded into the server is not loaded into what runs as root before it.
+        let mut command = server::command_that_dies_with_us("env", &self.dir);
+        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+        command.arg(server::bin_dir().join("postgres")).arg("-D").arg(self.data_dir());
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         let child = process.insert(server::spawn(command).map_err(|e| format!("postgres: {e}"))?);
 

@@ -78,7 +78,7 @@ pub enum ControlRequest {
     LoadProof(TemplateKey),
     /// What was proved of a bundle, without the proof itself. Answer: `Option<Proved>`.
     LoadProved(TemplateKey),
-    /// The proof of the bundle that a database is in the state of. Answer: `Option<String>`.
+    /// The proof of the bundle that a database is in the state of. Answer: `Option<ProofOf>`.
     LoadProofOf {
         /// The database.
         database: String,
@@ -270,4 +270,13 @@ pub struct Refused {
     pub asked_for: Deployment,
     /// Why.
     pub failure: Failure,
+}
+
+/// The proof of the bundle that a database is in the state of.
+#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone)]
+pub struct ProofOf {
+    /// The proof.
+    pub proof: String,
+    /// The deployment that brought it there.
+    pub deployed_by: Option<String>,
 }

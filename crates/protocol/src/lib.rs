@@ -21,7 +21,7 @@ mod trace;
 
 pub use archive::Archive;
 pub use control::{
-    Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, Refused, Settled, Template,
+    Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, ProofOf, Refused, Settled, Template,
     TemplateKey,
 };
 pub use deployment::{

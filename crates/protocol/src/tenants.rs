@@ -124,8 +124,8 @@ pub enum TenantWork {
         database: String,
         /// The number of differences.
         drift: u32,
-        /// Milliseconds since it was looked at: what was deployed since then is another state.
-        elapsed_ms: f64,
+        /// The deployment in whose state it was then: what another one has made of it since is another state.
+        deployed_by: Option<String>,
     },
     /// Takes the names of databases over that were renamed by other means. Answer: unit.
     FollowNames,

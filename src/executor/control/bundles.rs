@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use pgrx::Spi;
 use stonescriptdb_bundle::{Bundle, Kind};
 use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, PreparedBundle, TemplateKey};
 
 use super::{registry, spi};
 use crate::executor::deploy::sources;
 use crate::kept;
+use crate::query;
 
 /// The bundles that the databases of a deployment are to get, each once.
 pub(super) struct Chosen<'r> {
@@ -245,7 +245,7 @@ fn extensions(bundle: &Bundle) -> Result<Vec<ExtensionSpec>, Failure> {
     let allowed = crate::settings::allowed_extensions();
     let mut elevated = Vec::new();
     for spec in crate::executor::extensions::wanted(bundle) {
-        let trusted = Spi::get_one_with_args::<bool>(
+        let trusted = query::one::<bool>(
             "SELECT bool_or(trusted OR NOT superuser) FROM pg_available_extension_versions WHERE name = $1 AND ($2 IS NULL OR version = $2)",
             &[spec.1.name.as_str().into(), spec.1.version.as_deref().into()],
         )

@@ -1,12 +1,12 @@
 //! The last half of a deployment: the record, and the end of what did not get anywhere.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{Counts, DatabaseOutcome, Failure, Finish, Outcome};
 
 use super::{execute, execute_once, record, registry, roles, spi};
 use crate::error;
 use crate::kept;
 use crate::postgres::{toplevel, transaction};
+use crate::query;
 
 /// Writes the end of the record. Databases made for this deployment that were not deployed are dropped first: if that fails, their rows
 /// stay and the next start tries again.
@@ -81,18 +81,11 @@ fn note_bundles(deployment_id: &str) -> Result<(), Failure> {
                             AND x.state IN ('completed', 'completed_with_warnings', 'unchanged'))",
         &[deployment_id.into()],
     )?;
-    let newest = Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT d.platform, d.schema_name, coalesce(x.bundle_sha256, d.bundle_sha256) FROM stonescriptdb.deployment d
+    let newest = query::select("SELECT d.platform, d.schema_name, coalesce(x.bundle_sha256, d.bundle_sha256) FROM stonescriptdb.deployment d
                  LEFT JOIN stonescriptdb.deployment_database x ON x.deployment_id = d.id AND x.bundle_sha256 IS NOT NULL
                       AND x.state IN ('completed', 'completed_with_warnings', 'unchanged')
                  WHERE d.id = $1::uuid AND (d.kind = 'schema' OR x.bundle_sha256 IS NOT NULL AND (d.options ->> 'sent')::boolean)
-                 ORDER BY x.position LIMIT 1",
-                Some(1),
-                &[deployment_id.into()],
-            )
-            .map_err(spi)?;
+                 ORDER BY x.position LIMIT 1", &[deployment_id.into()], |mut rows| {
         let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
         let text = |place: usize| row.get::<String>(place).map_err(spi);
         Ok(text(1)?.zip(text(2)?).zip(text(3)?))
@@ -172,25 +165,20 @@ pub(super) fn forget(database: &str) -> Result<(), Failure> {
 /// and what was running is recorded as interrupted. Gives the names of the databases dropped.
 pub(super) fn reconcile() -> Result<Vec<String>, Failure> {
     let half_built: Vec<String> = transaction(|| {
-        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.database') IS NOT NULL").map_err(spi)?;
+        let there = query::one::<bool>("SELECT to_regclass('stonescriptdb.database') IS NOT NULL", &[]).map_err(spi)?;
         if there != Some(true) {
             return Ok(Vec::new());
         }
-        Spi::connect(|client| {
-            let rows = client
-                .select(
-                    "SELECT name::text FROM stonescriptdb.database WHERE state = 'creating' ORDER BY name",
-                    None,
-                    &[],
-                )
-                .map_err(spi)?;
-            rows.map(|row| Ok::<_, Failure>(row.get::<String>(1).map_err(spi)?.unwrap_or_default())).collect()
-        })
+        query::select(
+            "SELECT name::text FROM stonescriptdb.database WHERE state = 'creating' ORDER BY name",
+            &[],
+            |rows| rows.map(|row| Ok::<_, Failure>(row.get::<String>(1).map_err(spi)?.unwrap_or_default())).collect(),
+        )
     })?;
     let mut dropped = Vec::new();
     for name in half_built {
         let ours = transaction(|| {
-            Spi::get_one_with_args::<bool>(
+            query::one::<bool>(
                 "SELECT EXISTS (SELECT FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
                                 JOIN stonescriptdb.database d ON d.name = c.datname
                                 JOIN stonescriptdb.platform p ON p.name = d.platform AND p.owner_role = r.rolname
@@ -207,7 +195,8 @@ pub(super) fn reconcile() -> Result<Vec<String>, Failure> {
     }
     dropped.extend(super::template::drop_unfinished()?);
     transaction(|| {
-        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.deployment') IS NOT NULL").map_err(spi)?;
+        let there =
+            query::one::<bool>("SELECT to_regclass('stonescriptdb.deployment') IS NOT NULL", &[]).map_err(spi)?;
         if there != Some(true) {
             return Ok(());
         }
@@ -229,7 +218,7 @@ pub(super) fn reconcile() -> Result<Vec<String>, Failure> {
 }
 
 fn registry_forget(name: &str) -> Result<(), Failure> {
-    let creator = Spi::get_one_with_args::<String>(
+    let creator = query::one::<String>(
         "SELECT (SELECT p.created_by::text FROM stonescriptdb.database d JOIN stonescriptdb.platform p ON p.name = d.platform
                  WHERE d.name = $1)",
         &[name.into()],

@@ -1,10 +1,11 @@
 //! What was done to tenants' databases by other means, entered into the registry.
 
-use pgrx::{Spi, pg_sys};
+use pgrx::pg_sys;
 use stonescriptdb_protocol::{Failure, LostDatabase, RestoredState};
 
 use super::{execute, execute_once, roles, spi};
 use crate::postgres::{quote_identifier, transaction};
+use crate::query;
 
 /// Marks databases as changed: the next deployment looks into them.
 ///
@@ -14,25 +15,25 @@ pub(super) fn touched(oids: &[u32]) -> Result<(), Failure> {
     let oids: Vec<pg_sys::Oid> = oids.iter().map(|oid| pg_sys::Oid::from(*oid)).collect();
     transaction(|| {
         execute(
-            "UPDATE stonescriptdb.database SET touched = true, touched_at = clock_timestamp() WHERE datid = ANY ($1)",
+            "UPDATE stonescriptdb.database SET touched = true, touched_at = clock_timestamp(), touches = touches + 1 WHERE datid = ANY ($1)",
             &[oids.into()],
         )
     })
 }
 
-/// Notes how a database differed from its bundle so many milliseconds ago.
+/// Notes how a database differed from its bundle, if no other deployment than that one has changed it since.
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(super) fn checked(database: &str, drift: u32, elapsed_ms: f64) -> Result<(), Failure> {
+pub(super) fn checked(database: &str, drift: u32, deployed_by: Option<&str>) -> Result<(), Failure> {
     transaction(|| {
         // A note that a crash takes is made again by the next check.
         execute("SET LOCAL synchronous_commit = off", &[])?;
         execute(
             "UPDATE stonescriptdb.database SET drift = $2, checked_at = clock_timestamp()
              WHERE datid = (SELECT oid FROM pg_database WHERE datname = $1)
-               AND (deployed_at IS NULL OR deployed_at < clock_timestamp() - $3 * interval '1 ms')",
-            &[database.into(), i32::try_from(drift).unwrap_or(i32::MAX).into(), elapsed_ms.into()],
+               AND deployment_id IS NOT DISTINCT FROM $3::uuid",
+            &[database.into(), i32::try_from(drift).unwrap_or(i32::MAX).into(), deployed_by.into()],
         )
     })
 }
@@ -64,7 +65,7 @@ pub(super) fn names() -> Result<(), Failure> {
 /// PostgreSQL's own.
 pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure> {
     transaction(|| {
-        let (owner, call) = Spi::get_two_with_args::<String, String>(
+        let (owner, call) = query::two::<String, String>(
             "SELECT l.owner_role, l.call_role FROM (SELECT 1) one LEFT JOIN (
                  SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.datname = d.name AND c.oid = $2
@@ -136,7 +137,8 @@ pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Resul
         execute_once(&format!("ALTER DATABASE {name} OWNER TO {owner}"), &[])?;
         roles::close_database(database, &known.owner_role, &known.call_role)?;
         execute(
-            "UPDATE stonescriptdb.database d SET datid = $2, touched = true, touched_at = clock_timestamp(), unfinished = $4, drift = NULL,
+            "UPDATE stonescriptdb.database d SET datid = $2, touched = true, touched_at = clock_timestamp(), touches = d.touches + 1,
+                 unfinished = $4, drift = NULL,
                  checked_at = NULL, size_bytes = pg_database_size($2), measured_at = clock_timestamp(),
                  bundle_sha256 = (SELECT b.sha256 FROM stonescriptdb.bundle b WHERE b.platform = d.platform AND b.sha256 = $3)
              WHERE d.name = $1",
@@ -153,18 +155,11 @@ pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Resul
 
 /// As [`lost`], with the row locked; whoever works in it does not matter any more.
 fn still_lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure> {
-    Spi::connect_mut(|client| {
-        let mut rows = client
-            .update(
-                "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
+    query::update("SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform
                  WHERE d.name = $1 AND d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_database x WHERE x.oid = d.datid)
                    AND EXISTS (SELECT FROM pg_database c WHERE c.oid = $2 AND c.datname = $1)
-                 FOR UPDATE OF d",
-                Some(1),
-                &[database.into(), pg_sys::Oid::from(oid).into()],
-            )
-            .map_err(spi)?;
+                 FOR UPDATE OF d", &[database.into(), pg_sys::Oid::from(oid).into()], |mut rows| {
         let Some(row) = rows.next() else { return Ok(None) };
         let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
         Ok(Some(LostDatabase { owner_role: text(1)?, call_role: text(2)? }))

@@ -1,10 +1,10 @@
 //! The life of tenants: renamed, copied, suspended, taken over. Each leaves the registry true wherever it stops.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{AdoptRequest, ErrorCode, Failure, Named, TenantName};
 
 use super::{execute, execute_once, finish, prepare, registry, roles, spi};
 use crate::postgres::{quote_identifier, toplevel, transaction};
+use crate::query;
 
 /// A tenant's row, by its database.
 struct Row {
@@ -18,29 +18,26 @@ struct Row {
 }
 
 fn row_of(database: &str) -> Result<Row, Failure> {
-    Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT p.name, p.key, d.schema_name, coalesce(s.key, ''), d.tenant_key, p.owner_role::text, p.call_role::text
+    query::select(
+        "SELECT p.name, p.key, d.schema_name, coalesce(s.key, ''), d.tenant_key, p.owner_role::text, p.call_role::text
                  FROM stonescriptdb.database d JOIN stonescriptdb.platform p ON p.name = d.platform
                       LEFT JOIN stonescriptdb.stored_schema s ON s.platform = d.platform AND s.name = d.schema_name
                  WHERE d.datid = (SELECT oid FROM pg_database WHERE datname = $1) AND d.state = 'ready'",
-                Some(1),
-                &[database.into()],
-            )
-            .map_err(spi)?;
-        let row = rows.next().ok_or_else(|| gone(database))?;
-        let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
-        Ok(Row {
-            platform: text(1)?,
-            platform_key: text(2)?,
-            schema: text(3)?,
-            schema_key: text(4)?,
-            tenant_key: text(5)?,
-            owner_role: text(6)?,
-            call_role: text(7)?,
-        })
-    })
+        &[database.into()],
+        |mut rows| {
+            let row = rows.next().ok_or_else(|| gone(database))?;
+            let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
+            Ok(Row {
+                platform: text(1)?,
+                platform_key: text(2)?,
+                schema: text(3)?,
+                schema_key: text(4)?,
+                tenant_key: text(5)?,
+                owner_role: text(6)?,
+                call_role: text(7)?,
+            })
+        },
+    )
 }
 
 fn gone(database: &str) -> Failure {
@@ -153,7 +150,7 @@ fn in_use(database: &str, failure: Failure) -> Failure {
         return failure;
     }
     let holders = transaction(|| {
-        Spi::get_one_with_args::<String>(
+        query::one::<String>(
             "SELECT string_agg(format('pid %s (role %s, application \"%s\")', a.pid, coalesce(a.usename::text, 'none'), a.application_name), '; ')
              FROM pg_stat_activity a WHERE a.datname = $1",
             &[database.into()],
@@ -224,7 +221,7 @@ pub(super) fn begin_adopt(tenant: &TenantName, database: &str, by: Option<&str>)
 /// # Errors
 /// `database_not_found`; `invalid_request` for the control database, a template, another encoding.
 pub(super) fn require_adoptable(database: &str) -> Result<(), Failure> {
-    let why_not = Spi::get_one_with_args::<String>(
+    let why_not = query::one::<String>(
         "SELECT (SELECT CASE WHEN c.datname = current_database() THEN 'it is the control database'
                              WHEN c.datistemplate OR NOT c.datallowconn THEN 'it is a template'
                              WHEN EXISTS (SELECT FROM stonescriptdb.template t WHERE t.datid = c.oid) THEN 'it is a template'
@@ -248,7 +245,7 @@ pub(super) fn require_adoptable(database: &str) -> Result<(), Failure> {
 /// # Errors
 /// 42501.
 pub(super) fn require_owner(database: &str, by: &str) -> Result<(), Failure> {
-    let owns = Spi::get_one_with_args::<bool>(
+    let owns = query::one::<bool>(
         "SELECT (SELECT pg_has_role($2, c.datdba, 'USAGE') FROM pg_database c WHERE c.datname = $1)",
         &[database.into(), by.into()],
     );
@@ -271,7 +268,7 @@ pub(super) fn end_adopt(database: &str, taken: bool) -> Result<(), Failure> {
                 &[database.into()],
             );
         }
-        let (owner, call) = Spi::get_two_with_args::<String, String>(
+        let (owner, call) = query::two::<String, String>(
             "SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
              JOIN stonescriptdb.platform p ON p.name = d.platform WHERE d.name = $1",
             &[database.into()],
@@ -299,25 +296,18 @@ pub(super) fn forget_missing(tenant: &TenantName, confirm: &str) -> Result<Optio
         false => key(&tenant.tenant),
     };
     transaction(|| {
-        Spi::connect_mut(|client| {
-            let mut rows = client
-                .update(
-                    "DELETE FROM stonescriptdb.database d USING stonescriptdb.platform p
+        query::update("DELETE FROM stonescriptdb.database d USING stonescriptdb.platform p
                      WHERE p.name = d.platform AND $1 IN (p.name, p.key) AND $2 IN (d.schema_name, (SELECT s.key
                                FROM stonescriptdb.stored_schema s WHERE s.platform = d.platform AND s.name = d.schema_name))
                        AND ($3 = d.tenant_id OR $4 = d.tenant_key AND $3 = $4) AND d.name = $5 AND d.state = 'ready'
                        AND NOT EXISTS (SELECT FROM pg_database c WHERE c.oid = d.datid)
-                     RETURNING d.name::text",
-                    None,
-                    &[
+                     RETURNING d.name::text", &[
                         tenant.platform.as_str().into(),
                         schema.into(),
                         tenant.tenant.as_str().into(),
                         tenant_key.as_str().into(),
                         confirm.into(),
-                    ],
-                )
-                .map_err(spi)?;
+                    ], |mut rows| {
             let Some(row) = rows.next() else { return Ok(None) };
             Ok::<_, Failure>(row.get::<String>(1).map_err(spi)?)
         })

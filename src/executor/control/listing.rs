@@ -1,10 +1,10 @@
 //! Lists for HTTP, each one query that gives the answer's JSON text.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{Failure, Listing};
 
 use super::{execute, spi};
 use crate::postgres::transaction;
+use crate::query;
 
 /// Sizes that are older than this are measured again when they are listed, as far as [`MEASURE_FOR`] allows.
 const STALE_AFTER: &str = "1 min";
@@ -27,7 +27,7 @@ pub(super) fn run(what: &Listing) -> Result<String, Failure> {
         measure(Some(platform))?;
     }
     transaction(|| {
-        let found = Spi::get_one_with_args::<String>(query, &[platform.into(), schema.into()]);
+        let found = query::one::<String>(query, &[platform.into(), schema.into()]);
         Ok::<_, Failure>(found.map_err(spi)?.unwrap_or_default())
     })
 }

@@ -17,12 +17,12 @@ mod template;
 mod tenants;
 mod tokens;
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{ControlRequest, Failure};
 
 use super::answer;
 use crate::kept;
 use crate::postgres::{PgError, toplevel, transaction};
+use crate::query::{self, Argument};
 
 /// Carries out a request; gives the frame of the answer.
 pub(super) fn run(request: ControlRequest) -> Vec<u8> {
@@ -61,7 +61,7 @@ pub(super) fn run(request: ControlRequest) -> Vec<u8> {
 /// Who is in the way of the executors of a database and role: as PostgreSQL's own lock manager says.
 fn blockers(database: &str, role: &str) -> Result<Option<String>, Failure> {
     transaction(|| {
-        Spi::get_one_with_args::<String>(
+        query::one::<String>(
             "SELECT string_agg(DISTINCT format('pid %s (role %s, in a transaction since %s)', h.pid, coalesce(h.usename::text, 'none'),
                                                h.xact_start), '; ')
              FROM pg_stat_activity w CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS b(pid) JOIN pg_stat_activity h ON h.pid = b.pid
@@ -87,7 +87,7 @@ fn create_database(database: &str, template: Option<&str>, owner: &str, call: &s
 /// Who else may connect is settled when the deployment has succeeded.
 fn adopt_database(database: &str, owner: &str) -> Result<String, Failure> {
     transaction(|| {
-        let before = Spi::get_one_with_args::<String>(
+        let before = query::one::<String>(
             "SELECT (SELECT r.rolname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba WHERE c.datname = $1)",
             &[database.into()],
         );
@@ -108,17 +108,14 @@ fn status(deployment_id: &str) -> Result<Option<String>, Failure> {
     // What is no UUID is no deployment's id.
     let Ok(id) = uuid::Uuid::parse_str(deployment_id) else { return Ok(None) };
     transaction(|| {
-        Spi::get_one_with_args::<String>(
-            "SELECT stonescriptdb.deployment_status($1::uuid)::text",
-            &[id.to_string().into()],
-        )
-        .map_err(|error| spi(error).into())
+        query::one::<String>("SELECT stonescriptdb.deployment_status($1::uuid)::text", &[id.to_string().into()])
+            .map_err(|error| spi(error).into())
     })
 }
 
 fn stored_schema(platform: &str, schema: &str) -> Result<String, Failure> {
     transaction(|| {
-        let found = Spi::get_one_with_args::<String>(
+        let found = query::one::<String>(
             "SELECT (SELECT json_build_object('platform', platform, 'schema_name', schema_name, 'has_tables', has_tables,
                         'has_functions', has_functions, 'has_migrations', has_migrations, 'has_seeders', has_seeders,
                         'checksum', bundle_sha256)::text
@@ -130,17 +127,17 @@ fn stored_schema(platform: &str, schema: &str) -> Result<String, Failure> {
 }
 
 /// Runs a statement for its effect. Its plan is kept: it is about one deployment, database or bundle, and finds it by a key.
-fn execute(sql: &'static str, arguments: &[pgrx::datum::DatumWithOid]) -> Result<(), Failure> {
+fn execute(sql: &'static str, arguments: &[Argument]) -> Result<(), Failure> {
     kept::update(sql, arguments, |_| Ok(()))
 }
 
 /// Runs a statement for its effect that is planned for this once: because there are names in it, or because it is about so many rows that
 /// their number counts.
-fn execute_once(sql: &str, arguments: &[pgrx::datum::DatumWithOid]) -> Result<(), Failure> {
-    Spi::run_with_args(sql, arguments).map_err(|error| spi(error).into())
+fn execute_once(sql: &str, arguments: &[Argument]) -> Result<(), Failure> {
+    query::run(sql, arguments).map_err(Failure::from)
 }
 
-/// An error of pgrx's SPI layer itself: PostgreSQL's own errors arrive by another way.
-fn spi(error: pgrx::spi::Error) -> PgError {
-    PgError::new("XX000", error.to_string())
+/// An error of a statement, or of reading its rows.
+fn spi(error: impl Into<PgError>) -> PgError {
+    error.into()
 }

@@ -1,10 +1,10 @@
 //! What the console and the command line show, each one query that gives the answer's JSON text. What is not known is left out.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{Failure, Overview};
 
 use super::{listing, spi};
 use crate::postgres::transaction;
+use crate::query;
 
 /// The answer as JSON text.
 ///
@@ -24,7 +24,7 @@ pub(super) fn run(what: &Overview) -> Result<String, Failure> {
     }
     transaction(|| {
         let arguments = [platform.into(), database.into(), i64::from(limit).into()];
-        let found = Spi::get_one_with_args::<String>(query, &arguments);
+        let found = query::one::<String>(query, &arguments);
         Ok::<_, Failure>(found.map_err(spi)?.unwrap_or_default())
     })
 }

@@ -1,6 +1,5 @@
 //! The record of deployments: begun, going on, refused.
 
-use pgrx::Spi;
 use serde::{Deserialize, Serialize};
 use stonescriptdb_protocol::{
     Counts, DatabaseOutcome, DeployMode, DeployOptions, DeployReport, Deployment, Failure, FleetOptions, Outcome,
@@ -11,6 +10,7 @@ use super::{execute, finish, spi};
 use crate::error;
 use crate::kept;
 use crate::postgres::transaction;
+use crate::query;
 
 /// What a deployment was asked with, in its row.
 #[derive(Serialize, Deserialize)]
@@ -45,11 +45,13 @@ pub(super) fn begin(
     let created: Vec<bool> = databases.iter().map(|database| database.created).collect();
     execute(
         "INSERT INTO stonescriptdb.deployment_database
-             (deployment_id, position, database, tenant_id, bundle_sha256, state, created, started_at, finished_at)
-         SELECT $1::uuid, place - 1, name, tenant, sha256, state, created, CASE WHEN state = 'running' THEN now() END,
-                CASE WHEN state IN ('unchanged', 'superseded') THEN now() END
+             (deployment_id, position, database, tenant_id, bundle_sha256, state, created, touches, deployed_by, started_at, finished_at)
+         SELECT $1::uuid, n.place - 1, n.name, n.tenant, n.sha256, n.state, n.created, d.touches, d.deployment_id,
+                CASE WHEN n.state = 'running' THEN now() END, CASE WHEN n.state IN ('unchanged', 'superseded') THEN now() END
          FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[])
-              WITH ORDINALITY AS d(name, tenant, sha256, state, created, place)",
+              WITH ORDINALITY AS n(name, tenant, sha256, state, created, place)
+              LEFT JOIN pg_database c ON c.datname = n.name
+              LEFT JOIN stonescriptdb.database d ON d.datid = c.oid",
         &[
             request.deployment_id.as_str().into(),
             names.into(),
@@ -196,8 +198,8 @@ fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployRepo
     let (is_same, is_new) = kept::update(
         "UPDATE stonescriptdb.database d SET bundle_sha256 = coalesce($2, d.bundle_sha256), deployment_id = $3::uuid,
              deployed_at = clock_timestamp(), unfinished = $4, drift = 0, checked_at = clock_timestamp(),
-             touched = coalesce(d.touched_at >= (SELECT coalesce(r.resumed_at, r.started_at) FROM stonescriptdb.deployment r
-                                                 WHERE r.id = $3::uuid), false),
+             touched = d.touches <> coalesce((SELECT x.touches FROM stonescriptdb.deployment_database x
+                                              WHERE x.deployment_id = $3::uuid AND x.position = $6), 0),
              size_bytes = CASE WHEN $5 THEN pg_database_size(d.datid) ELSE d.size_bytes END,
              measured_at = CASE WHEN $5 THEN clock_timestamp() ELSE d.measured_at END
          FROM stonescriptdb.database before
@@ -209,6 +211,7 @@ fn succeeded(deployment_id: &str, outcome: &DatabaseOutcome, report: &DeployRepo
             deployment_id.into(),
             report.unfinished.into(),
             has_changed.into(),
+            (outcome.position as i32).into(),
         ],
         |mut rows| {
             let Some(row) = rows.next() else { return Ok::<_, Failure>((false, false)) };
@@ -248,7 +251,7 @@ pub(super) fn tell(deployment_id: &str, outcome: Option<&DatabaseOutcome>) -> Re
 
 /// How the databases of a deployment are counted; its state is that of its row.
 pub(super) fn counts(deployment_id: &str) -> Result<Counts, Failure> {
-    let text = Spi::get_one_with_args::<String>(
+    let text = query::one::<String>(
         "SELECT json_build_object('state', d.state, 'total', c.total, 'succeeded', c.succeeded, 'unchanged', c.unchanged,
                                   'failed', c.failed, 'skipped', c.skipped)::text
          FROM stonescriptdb.deployment d, stonescriptdb.deployment_counts(d.id) c WHERE d.id = $1::uuid",

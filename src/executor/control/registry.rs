@@ -1,12 +1,13 @@
 //! The registry's rows, as deployments read and write them.
 
+use pgrx::pg_sys;
 use pgrx::spi::SpiTupleTable;
-use pgrx::{Spi, pg_sys};
 use stonescriptdb_bundle::{Bundle, Kind};
 use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, Named, Proved, TemplateKey};
 
 use super::{execute, spi};
 use crate::kept;
+use crate::query;
 
 /// A platform's row.
 pub(super) struct Platform {
@@ -92,9 +93,7 @@ pub(super) fn databases(platform: &str, schema: &str, tenant_key: Option<&str>) 
             kept::select(databases!("AND d.tenant_key = $3"), &[platform.into(), schema.into(), key.into()], read)
         }
         // All of them: how they are best joined depends on how many there are.
-        None => Spi::connect(|client| {
-            read(client.select(databases!(""), None, &[platform.into(), schema.into()]).map_err(spi)?)
-        }),
+        None => query::select(databases!(""), &[platform.into(), schema.into()], read),
     }
 }
 

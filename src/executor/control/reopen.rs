@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{DeployMode, ErrorCode, Failure, Prepared, PreparedDatabase, Settled};
 
 use super::bundles::Chosen;
@@ -11,6 +10,7 @@ use super::record::{Options, settled_word};
 use super::registry::{self, Database};
 use super::{execute, spi};
 use crate::postgres::transaction;
+use crate::query;
 
 /// A deployment as its row has it.
 struct Known {
@@ -30,6 +30,8 @@ struct Open {
     tenant: String,
     bundle_sha256: Option<String>,
     created: bool,
+    /// The deployment in whose state it was when this one began.
+    deployed_by: Option<String>,
 }
 
 /// Opens a deployment again: for the databases whose turn did not come or did not end, or for those that failed and those that were left
@@ -70,7 +72,8 @@ pub(super) fn run(deployment_id: &str, failed: bool) -> Result<Prepared, Failure
         let states: Vec<&str> = databases.iter().map(|database| settled_word(database.settled)).collect();
         execute(
             "UPDATE stonescriptdb.deployment_database x SET state = s.state, error = NULL, started_at = NULL,
-                 finished_at = CASE WHEN s.state <> 'pending' THEN now() END
+                 finished_at = CASE WHEN s.state <> 'pending' THEN now() END,
+                 touches = (SELECT d.touches FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid WHERE c.datname = x.database)
              FROM unnest($2::integer[], $3::text[]) AS s(position, state)
              WHERE x.deployment_id = $1::uuid AND x.position = s.position",
             &[deployment_id.into(), positions.into(), states.into()],
@@ -110,8 +113,12 @@ fn again(
     let database = there.get(&open.tenant).filter(|database| database.ready && database.exists);
     let is_at_target = |database: &&Database| database.bundle_sha256 == open.bundle_sha256;
     let settled = match database {
-        // Ids of deployments are in the order of time.
-        Some(database) if !is_at_target(&database) && database.deployment_id.as_deref() > Some(deployment_id) => {
+        // Another deployment than the one that this one found, or than this one itself, has been here since.
+        Some(database)
+            if !is_at_target(&database)
+                && database.deployment_id != open.deployed_by
+                && database.deployment_id.as_deref() != Some(deployment_id) =>
+        {
             Some(Settled::Superseded)
         }
         Some(database) if is_at_target(&database) && !database.unsettled && !known.options.deploy.verify => {
@@ -142,29 +149,26 @@ fn known(deployment_id: &str) -> Result<Known, Failure> {
     if uuid::Uuid::parse_str(deployment_id).is_err() {
         return Err(not_found());
     }
-    Spi::connect(|client| {
-        let mut rows = client
-            .select(
-                "SELECT p.name, p.key, d.schema_name, coalesce(s.key, ''), d.kind, d.state, d.options::text
+    query::select(
+        "SELECT p.name, p.key, d.schema_name, coalesce(s.key, ''), d.kind, d.state, d.options::text
                  FROM stonescriptdb.deployment d JOIN stonescriptdb.platform p ON p.name = d.platform
                       LEFT JOIN stonescriptdb.stored_schema s ON s.platform = d.platform AND s.name = d.schema_name
                  WHERE d.id = $1::uuid AND d.kind IN ('register', 'migrate') AND d.options IS NOT NULL",
-                Some(1),
-                &[deployment_id.into()],
-            )
-            .map_err(spi)?;
-        let row = rows.next().ok_or_else(not_found)?;
-        let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
-        Ok(Known {
-            platform: text(1)?,
-            platform_key: text(2)?,
-            schema: text(3)?,
-            schema_key: text(4)?,
-            mode: if text(5)? == "register" { DeployMode::Register } else { DeployMode::Migrate },
-            state: text(6)?,
-            options: serde_json::from_str(&text(7)?).map_err(|error| Failure::internal(error.to_string()))?,
-        })
-    })
+        &[deployment_id.into()],
+        |mut rows| {
+            let row = rows.next().ok_or_else(not_found)?;
+            let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
+            Ok(Known {
+                platform: text(1)?,
+                platform_key: text(2)?,
+                schema: text(3)?,
+                schema_key: text(4)?,
+                mode: if text(5)? == "register" { DeployMode::Register } else { DeployMode::Migrate },
+                state: text(6)?,
+                options: serde_json::from_str(&text(7)?).map_err(|error| Failure::internal(error.to_string()))?,
+            })
+        },
+    )
 }
 
 fn open(deployment_id: &str, failed: bool) -> Result<Vec<Open>, Failure> {
@@ -173,15 +177,8 @@ fn open(deployment_id: &str, failed: bool) -> Result<Vec<Open>, Failure> {
     } else {
         vec!["pending", "running", "interrupted", "cancelled", "skipped"]
     };
-    Spi::connect(|client| {
-        let rows = client
-            .select(
-                "SELECT position, database::text, tenant_id, bundle_sha256, created FROM stonescriptdb.deployment_database
-                 WHERE deployment_id = $1::uuid AND state = ANY ($2) ORDER BY position",
-                None,
-                &[deployment_id.into(), states.into()],
-            )
-            .map_err(spi)?;
+    query::select("SELECT position, database::text, tenant_id, bundle_sha256, created, deployed_by::text FROM stonescriptdb.deployment_database
+                 WHERE deployment_id = $1::uuid AND state = ANY ($2) ORDER BY position", &[deployment_id.into(), states.into()], |rows| {
         rows.map(|row| {
             Ok(Open {
                 position: row.get::<i32>(1).map_err(spi)?.unwrap_or_default().unsigned_abs(),
@@ -189,6 +186,7 @@ fn open(deployment_id: &str, failed: bool) -> Result<Vec<Open>, Failure> {
                 tenant: row.get::<String>(3).map_err(spi)?.unwrap_or_default(),
                 bundle_sha256: row.get::<String>(4).map_err(spi)?,
                 created: row.get::<bool>(5).map_err(spi)?.unwrap_or_default(),
+                deployed_by: row.get::<String>(6).map_err(spi)?,
             })
         })
         .collect()

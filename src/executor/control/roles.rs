@@ -1,10 +1,10 @@
 //! A platform's two roles: one that owns, one that calls.
 
-use pgrx::Spi;
 use stonescriptdb_protocol::{ErrorCode, Failure};
 
 use super::{execute_once, spi};
 use crate::postgres::quote_identifier;
+use crate::query;
 
 /// NAMEDATALEN less the zero.
 const MAX_NAME: usize = 63;
@@ -33,7 +33,7 @@ pub(super) fn names(platform_key: &str) -> (String, String) {
 /// # Errors
 /// `name_collision` for a role of that name that is somebody else's.
 pub(super) fn ensure(role: &str, comment: &str) -> Result<(), Failure> {
-    let known = Spi::get_one_with_args::<bool>(
+    let known = query::one::<bool>(
         "SELECT (SELECT NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
                         AND shobj_description(oid, 'pg_authid') IS NOT DISTINCT FROM $2
                  FROM pg_roles WHERE rolname = $1)",
@@ -71,7 +71,7 @@ pub(super) fn drop_if_unused(role: &str) -> Result<(), Failure> {
 /// Nobody but the platform's roles may connect to its database. The call role may make temporary tables, as functions do.
 pub(super) fn close_database(name: &str, owner_name: &str, call_name: &str) -> Result<(), Failure> {
     let (database, owner, call) = (quote_identifier(name), quote_identifier(owner_name), quote_identifier(call_name));
-    let others: Vec<Option<String>> = Spi::get_one_with_args(
+    let others: Vec<Option<String>> = query::one(
         "SELECT ARRAY(SELECT DISTINCT r.rolname::text FROM pg_database c, aclexplode(c.datacl) a JOIN pg_roles r ON r.oid = a.grantee
                       WHERE c.datname = $1 AND r.rolname NOT IN ($2, $3))",
         &[name.into(), owner_name.into(), call_name.into()],

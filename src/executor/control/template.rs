@@ -1,11 +1,11 @@
 //! Templates: databases in which bundles were built from nothing, kept closed to make tenants from.
 
-use pgrx::Spi;
-use stonescriptdb_protocol::{Failure, Proved, Template, TemplateKey};
+use stonescriptdb_protocol::{Failure, ProofOf, Proved, Template, TemplateKey};
 
 use super::{execute, execute_once, registry, roles, spi};
 use crate::kept;
 use crate::postgres::{quote_identifier, toplevel, transaction};
+use crate::query;
 
 const PREFIX: &str = "stonescriptdb_template_";
 /// NAMEDATALEN less the zero.
@@ -29,7 +29,7 @@ fn new_name(key: &TemplateKey) -> String {
 pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
     let (known, is_ready, owner, call) = transaction(|| {
         let (owner, call) = registry::roles_of(&key.platform)?;
-        let is_ready = Spi::get_one_with_args::<bool>(
+        let is_ready = query::one::<bool>(
             "SELECT EXISTS (SELECT FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
                             WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
@@ -111,7 +111,7 @@ fn stored_name(key: &TemplateKey) -> Result<Option<String>, Failure> {
 /// PostgreSQL's own.
 pub(super) fn reuse(from: &TemplateKey, to: &TemplateKey) -> Result<Option<String>, Failure> {
     transaction(|| {
-        let database = Spi::get_one_with_args::<String>(
+        let database = query::one::<String>(
             "SELECT (SELECT t.database::text FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
                      WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
             &[from.platform.as_str().into(), from.sha256.as_str().into()],
@@ -180,7 +180,7 @@ pub(super) fn drop(key: &TemplateKey, database: Option<&str>) -> Result<(), Fail
 
 /// Whether a database belongs to a role that owns a platform's databases, or did.
 fn is_an_owners(database: &str) -> Result<bool, Failure> {
-    let owned = Spi::get_one_with_args::<bool>(
+    let owned = query::one::<bool>(
         "SELECT EXISTS (SELECT FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
                         WHERE c.datname = $1 AND starts_with(shobj_description(r.oid, 'pg_authid'), 'stonescriptdb: owns'))",
         &[database.into()],
@@ -190,7 +190,7 @@ fn is_an_owners(database: &str) -> Result<bool, Failure> {
 
 fn drop_database(database: &str) -> Result<(), Failure> {
     transaction(|| {
-        let is_template = Spi::get_one_with_args::<bool>(
+        let is_template = query::one::<bool>(
             "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND datistemplate)",
             &[database.into()],
         )
@@ -227,7 +227,7 @@ pub(super) fn unused(platform: &str) -> Result<Vec<TemplateKey>, Failure> {
 /// PostgreSQL's own.
 pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
     let unfinished = transaction(|| {
-        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL").map_err(spi)?;
+        let there = query::one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL", &[]).map_err(spi)?;
         if there != Some(true) {
             return Ok(Vec::new());
         }
@@ -242,11 +242,11 @@ pub(super) fn drop_unfinished() -> Result<Vec<String>, Failure> {
         .collect::<Result<Vec<String>, Failure>>()?;
     // What has the name and the owner of a template and is in no row was left by a crash between the two.
     let strays = transaction(|| {
-        let there = Spi::get_one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL").map_err(spi)?;
+        let there = query::one::<bool>("SELECT to_regclass('stonescriptdb.template') IS NOT NULL", &[]).map_err(spi)?;
         if there != Some(true) {
             return Ok(Vec::new());
         }
-        let names = Spi::get_one_with_args::<Vec<Option<String>>>(
+        let names = query::one::<Vec<Option<String>>>(
             "SELECT ARRAY(SELECT c.datname::text FROM pg_database c JOIN pg_roles r ON r.oid = c.datdba
                           WHERE starts_with(c.datname, $1) AND starts_with(shobj_description(r.oid, 'pg_authid'), 'stonescriptdb: owns')
                             AND NOT EXISTS (SELECT FROM stonescriptdb.template t WHERE t.database = c.datname)
@@ -280,7 +280,7 @@ fn keys(query: &'static str, argument: &str) -> Result<Vec<TemplateKey>, Failure
 /// PostgreSQL's own.
 pub(super) fn proof(key: &TemplateKey) -> Result<Option<String>, Failure> {
     transaction(|| {
-        Spi::get_one_with_args::<String>(
+        query::one::<String>(
             "SELECT (SELECT proof FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2)",
             &[key.platform.as_str().into(), key.sha256.as_str().into()],
         )
@@ -292,13 +292,18 @@ pub(super) fn proof(key: &TemplateKey) -> Result<Option<String>, Failure> {
 ///
 /// # Errors
 /// PostgreSQL's own.
-pub(super) fn proof_of_database(database: &str) -> Result<Option<String>, Failure> {
+pub(super) fn proof_of_database(database: &str) -> Result<Option<ProofOf>, Failure> {
     transaction(|| {
-        Spi::get_one_with_args::<String>(
-            "SELECT (SELECT b.proof FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
-                     JOIN stonescriptdb.bundle b ON b.platform = d.platform AND b.sha256 = d.bundle_sha256 WHERE c.datname = $1)",
+        kept::select(
+            "SELECT b.proof, d.deployment_id::text FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
+             JOIN stonescriptdb.bundle b ON b.platform = d.platform AND b.sha256 = d.bundle_sha256
+             WHERE c.datname = $1 AND b.proof IS NOT NULL",
             &[database.into()],
+            |mut rows| {
+                let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
+                let proof = row.get::<String>(1).map_err(spi)?.unwrap_or_default();
+                Ok(Some(ProofOf { proof, deployed_by: row.get::<String>(2).map_err(spi)? }))
+            },
         )
-        .map_err(|error| spi(error).into())
     })
 }

@@ -17,7 +17,9 @@ pub(super) fn run(work: &TenantWork) -> Vec<u8> {
         TenantWork::EndAdopt { database, taken } => answer(life::end_adopt(database, *taken)),
         TenantWork::ForgetMissing { tenant, confirm } => answer(life::forget_missing(tenant, confirm)),
         TenantWork::Touched { oids } => answer(follow::touched(oids)),
-        TenantWork::Checked { database, drift, elapsed_ms } => answer(follow::checked(database, *drift, *elapsed_ms)),
+        TenantWork::Checked { database, drift, deployed_by } => {
+            answer(follow::checked(database, *drift, deployed_by.as_deref()))
+        }
         TenantWork::FollowNames => answer(follow::names()),
         TenantWork::Lost { database, oid } => answer(follow::lost(database, *oid)),
         TenantWork::LetIn { database, role } => answer(follow::let_in(database, role)),

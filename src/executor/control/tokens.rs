@@ -1,11 +1,10 @@
 //! Tokens of platforms: made, replaced, revoked. The tokens themselves are in no text of a query: functions make them.
 
-use pgrx::Spi;
-use pgrx::datum::DatumWithOid;
 use stonescriptdb_protocol::{ErrorCode, Failure, TokenSpec};
 
 use super::{execute, spi};
 use crate::postgres::transaction;
+use crate::query::{self, Argument};
 
 /// When a token ends: neither is never.
 pub(super) struct End<'a> {
@@ -26,8 +25,7 @@ pub(super) fn issue(token: &TokenSpec) -> Result<String, Failure> {
                                   'expires_at', e.at)::text
          FROM (SELECT coalesce($7::text::timestamptz, now() + make_interval(secs => $8)) AS at) e,
               stonescriptdb.issue_token($1, $2, $3, $4, $5, $6, e.at, $9) i",
-        || {
-            vec![
+        &[
                 platform.as_str().into(),
                 name.as_deref().into(),
                 description.as_deref().into(),
@@ -37,8 +35,7 @@ pub(super) fn issue(token: &TokenSpec) -> Result<String, Failure> {
                 expires_at.as_deref().into(),
                 (*expires_in).into(),
                 by.as_str().into(),
-            ]
-        },
+            ],
         ErrorCode::DatabaseNotFound,
     )
 }
@@ -53,7 +50,7 @@ pub(super) fn rotate(id: &str, of: Option<&str>, grace: f64, end: End<'_>, by: &
                                   'replaces', $2, 'old_expires_at', r.old_expires_at)::text
          FROM stonescriptdb.replace_token($1, $2::text::uuid, make_interval(secs => $3),
                   coalesce($4::text::timestamptz, now() + make_interval(secs => $5)), $6) r",
-        || vec![of.into(), id.into(), grace.into(), end.at.into(), end.seconds.into(), by.into()],
+        &[of.into(), id.into(), grace.into(), end.at.into(), end.seconds.into(), by.into()],
         ErrorCode::TokenNotFound,
     )
 }
@@ -67,7 +64,7 @@ pub(super) fn revoke(id: &str, of: Option<&str>) -> Result<bool, Failure> {
     let Ok(id) = uuid::Uuid::parse_str(id) else { return Ok(false) };
     transaction(|| {
         let arguments = [of.into(), id.to_string().into()];
-        let revoked = Spi::get_one_with_args::<bool>("SELECT stonescriptdb.end_token($1, $2::uuid)", &arguments);
+        let revoked = query::one::<bool>("SELECT stonescriptdb.end_token($1, $2::uuid)", &arguments);
         Ok::<_, Failure>(revoked.map_err(spi)? == Some(true))
     })
 }
@@ -84,10 +81,9 @@ pub(super) fn used(ids: &[String]) -> Result<(), Failure> {
     })
 }
 
-/// The arguments are made within the transaction: its memory is where they live.
-fn json<'a>(query: &str, arguments: impl Fn() -> Vec<DatumWithOid<'a>>, unknown: ErrorCode) -> Result<String, Failure> {
+fn json(statement: &str, arguments: &[Argument], unknown: ErrorCode) -> Result<String, Failure> {
     transaction(|| {
-        let found = Spi::get_one_with_args::<String>(query, &arguments());
+        let found = query::one::<String>(statement, arguments);
         Ok::<_, Failure>(found.map_err(spi)?.unwrap_or_default())
     })
     .map_err(|failure| match failure.sqlstate.as_deref() {

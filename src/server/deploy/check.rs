@@ -1,11 +1,10 @@
 //! `check` and the view `drift`: how databases differ from their bundles.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use stonescriptdb_protocol::{ControlRequest, DriftRow, ErrorCode, ExecutorRequest, Failure, TenantWork};
+use stonescriptdb_protocol::{ControlRequest, DriftRow, ErrorCode, ExecutorRequest, Failure, ProofOf, TenantWork};
 
 use super::control_target;
 use super::life::work;
@@ -46,10 +45,9 @@ pub(in crate::server) async fn check(
 async fn one(app: &Arc<App>, owned: &Owned) -> Result<Vec<Value>, Failure> {
     let Owned { platform, schema, tenant, target } = owned;
     let database = target.database.to_string();
-    let begun = Instant::now();
     let load = ControlRequest::LoadProofOf { database: database.clone() };
-    let proof: Option<String> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
-    let Some(proof) = proof else { return Ok(Vec::new()) };
+    let proof: Option<ProofOf> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
+    let Some(ProofOf { proof, deployed_by }) = proof else { return Ok(Vec::new()) };
     let found = match broker::request::<Vec<DriftRow>>(app, target, &ExecutorRequest::Check { proof }).await {
         Err(failure) if failure.code == ErrorCode::ConnectionFailed => {
             // What was dropped meanwhile has no drift.
@@ -62,8 +60,7 @@ async fn one(app: &Arc<App>, owned: &Owned) -> Result<Vec<Value>, Failure> {
         found => found?,
     };
     let drift = u32::try_from(found.len()).unwrap_or(u32::MAX);
-    let elapsed_ms = begun.elapsed().as_secs_f64() * 1000.0;
-    work::<()>(app, TenantWork::Checked { database: database.clone(), drift, elapsed_ms }).await?;
+    work::<()>(app, TenantWork::Checked { database: database.clone(), drift, deployed_by }).await?;
     let row = |row: DriftRow| {
         json!({"platform": platform, "schema_name": schema, "tenant_id": tenant, "database": database, "kind": row.kind,
                "object": row.object, "deviation": row.deviation, "detail": row.detail})
