@@ -45,6 +45,7 @@ pub(crate) fn main(id: u64) -> ! {
         let _ = session::set_default(setting, value);
     }
     postgres::invalidation::watch();
+    postgres::limit::watch();
     postgres::request::reach_parallel_workers();
     let Ok(mut channel) = Channel::connect() else { worker::exit(0) };
     let hello = Hello { executor: id, pid: worker::my_pid() };

@@ -68,7 +68,7 @@ fn from_caught(cause: CaughtError) -> PgError {
         CaughtError::ErrorReport(report) => (report, false),
         CaughtError::RustPanic { ereport, .. } => (ereport, false),
     };
-    match seen {
+    super::limit::told(match seen {
         Some(seen) if raised_by_postgres && seen.message == report.message() => seen,
         _ => PgError {
             sqlstate: unpack_sqlstate(report.sql_error_code() as i32),
@@ -77,7 +77,7 @@ fn from_caught(cause: CaughtError) -> PgError {
             hint: report.hint().map(str::to_owned),
             ..PgError::default()
         },
-    }
+    })
 }
 
 /// While it lives, errors of this process are noted in [`LAST`]. Nested ones do nothing: the outermost sees the whole context.

@@ -10,6 +10,7 @@ mod foreign_keys;
 pub(crate) mod hooks;
 mod json_out;
 pub(crate) mod lexer;
+pub(crate) mod limit;
 mod memory;
 mod meta_command;
 mod nodes;

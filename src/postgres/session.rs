@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys;
 
 use super::error::{PgError, catch};
+use super::limit;
 use super::transaction::transaction;
 
 unsafe extern "C-unwind" {
@@ -67,6 +68,7 @@ pub(crate) fn reset() -> Result<(), PgError> {
 /// Cancels the running statement after so many milliseconds, until [`disarm_timeout`]. 0 arms nothing.
 pub(crate) fn arm_timeout(milliseconds: u32) {
     if milliseconds > 0 {
+        limit::begin(milliseconds);
         // SAFETY: InitPostgres registered the handler in every worker that is connected to a database.
         unsafe { enable_timeout_after(STATEMENT_TIMEOUT, i32::try_from(milliseconds).unwrap_or(i32::MAX)) }
     }
@@ -75,6 +77,7 @@ pub(crate) fn arm_timeout(milliseconds: u32) {
 /// Puts another limit, from now on, in the place of the one of [`arm_timeout`]; 0 is none.
 pub(crate) fn rearm_timeout(milliseconds: u32) {
     if milliseconds == 0 {
+        limit::end();
         // SAFETY: allowed whether armed or not.
         unsafe { disable_timeout(STATEMENT_TIMEOUT, false) }
     } else {
@@ -121,7 +124,14 @@ pub(crate) fn disarm_timeout() {
         disable_timeout(STATEMENT_TIMEOUT, false);
         get_timeout_indicator(STATEMENT_TIMEOUT, true);
     }
+    limit::end();
     super::wait::forget_cancel();
+}
+
+/// Whether PostgreSQL has found the time to be over, and nobody has acted on it yet; a flag, which a signal handler may ask for.
+pub(super) fn timeout_has_fired() -> bool {
+    // SAFETY: reads a flag of timeout.c.
+    unsafe { get_timeout_indicator(STATEMENT_TIMEOUT, false) }
 }
 
 /// Runs `f`, which is cancelled after so many milliseconds; 0 is no limit.
@@ -137,7 +147,7 @@ pub(crate) fn with_timeout<T>(milliseconds: u32, f: impl FnOnce() -> T) -> T {
         get_timeout_indicator(STATEMENT_TIMEOUT, true)
     };
     // One that fired too late to matter is forgotten; a cancel that the client asked for is not.
-    if fired {
+    if limit::end() || fired {
         super::wait::forget_cancel();
     }
     value

@@ -222,6 +222,25 @@ fn calls_their_limits_and_rates_go_on() {
     );
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let platform = Platform::register(&cluster, "limits", &files);
+    for seconds in [-HOUR, HOUR, 0] {
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| platform.call("nap", json!([120])));
+            eventually("the call to run", || {
+                let query = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+                let count = sql::text(&mut cluster.control(), query);
+                check(count == "1", count)
+            });
+            clock.set(seconds);
+            for _ in 0..20 {
+                let ahead = platform.call("ahead", json!([now()])).value().as_f64().expect("a number");
+                assert!((ahead - seconds as f64).abs() < 60.0, "{ahead} s, {seconds} expected");
+            }
+            let answer = slow.join().expect("the slow call").error(504, "query_failed").field("sqlstate", "57014");
+            answer.field("message", "canceling statement due to statement timeout");
+        });
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}, {seconds} s ahead", started.elapsed());
+    }
     // The bucket fills again, and does not run over.
     let limited = format!("SELECT stonescriptdb.set_rate('{}', 1, 2)", platform.name);
     sql::done(cluster.control().batch_execute(&limited));
