@@ -309,8 +309,15 @@ mod stonescriptdb_test {
         rounds(|_, text, _| {
             let Ok(tokens) = in_passing(|| lexer::tokens(text)) else { return Ok(false) };
             for (index, token) in tokens.iter().enumerate() {
-                if !text.is_char_boundary(token.at) || index > 0 && tokens[index - 1].at >= token.at {
-                    return Err(format!("a token at {}", token.at));
+                // They cover the text: each is one, and between them is nothing. (The N of N'a' alone is a name.)
+                let before = index.checked_sub(1).map_or(0, |before| tokens[before].end);
+                let (Some(alone), Some(between)) = (text.get(token.at..token.end), text.get(before..token.at)) else {
+                    return Err(format!("a token from {} to {}", token.at, token.end));
+                };
+                let nothing = in_passing(|| lexer::tokens(between)).is_ok_and(|tokens| tokens.is_empty());
+                let alone = in_passing(|| lexer::tokens(alone));
+                if !nothing || !alone.is_ok_and(|alone| alone.len() == 1 && alone[0].end == token.end - token.at) {
+                    return Err(format!("a token from {} to {}", token.at, token.end));
                 }
                 let rest = in_passing(|| lexer::tokens(&text[token.at..])).map_err(|error| error.message)?;
                 let same =

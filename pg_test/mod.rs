@@ -150,7 +150,7 @@ mod stonescriptdb_test {
         let scripts: Vec<Script> = files.iter().map(|text| parse(text)).collect();
         let facts: Vec<_> =
             scripts.iter().enumerate().map(|(file, script)| (file, &script.statements[0].facts)).collect();
-        assert_eq!(Graph::new(&facts).order().unwrap(), [2, 1, 0]);
+        assert_eq!(Graph::new(&facts).unwrap().order().unwrap(), [2, 1, 0]);
     }
 
     #[pg_extern]
@@ -212,6 +212,31 @@ mod stonescriptdb_test {
         });
         assert!(result.is_err());
         assert_eq!(Spi::get_one::<bool>("SELECT to_regclass('left_over') IS NULL"), Ok(Some(true)));
+    }
+
+    #[pg_extern]
+    fn renames_are_comments_and_nothing_else() {
+        let script = parse(
+            "-- @renamed from=\"Old\"\nCREATE TABLE t (\n  /* -- @renamed from=no */\n  a int, -- @renamed from=B it was\n  b int DEFAULT \
+             length('\n-- @renamed from=no\n'), /* /* */ -- @renamed from=no\n */ --@renamed from = c\r  \"D\" int);\n-- @renamed from=no\n",
+        );
+        let found: Vec<_> =
+            script.renames().into_iter().map(|r| (r.from, r.line, r.begins_statement, r.identifier)).collect();
+        let renamed = |from: &str, line, begins, name: &str| (from.to_owned(), line, begins, Some(name.to_owned()));
+        assert_eq!(
+            found,
+            [renamed("Old", 2, true, "create"), renamed("b", 5, false, "b"), renamed("c", 8, false, "D")]
+        );
+    }
+
+    /// What takes the square of a file's length takes days for these.
+    #[pg_extern]
+    fn long_files_are_read_in_one_pass() {
+        let comments = "-- @renamed from=x\n".repeat(200_000);
+        let script = parse(&format!("CREATE TABLE t (a int DEFAULT length('{comments}'),\n{comments} b int)"));
+        assert_eq!(script.renames().len(), 200_000);
+        let script = parse(&"INSERT INTO t VALUES (1);\n".repeat(200_000));
+        assert_eq!(script.statements.last().map(|statement| statement.line), Some(200_000));
     }
 
     #[pg_extern]

@@ -1,6 +1,6 @@
 //! The server's own lexer (scan.l), for checksums that see what PostgreSQL sees and for the places of things in a file.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::pg_sys;
 use sha2::{Digest, Sha256};
@@ -18,11 +18,12 @@ pub(crate) enum Token {
     Other(u8, String),
 }
 
-/// A token and the byte of the text at which it starts.
+/// A token, the byte of the text at which it starts, and the one behind it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Placed {
     pub(crate) token: Token,
     pub(crate) at: usize,
+    pub(crate) end: usize,
 }
 
 // The first tokens of gram.y, whose numbers are the same in every version: plpgsql's grammar relies on it too.
@@ -61,7 +62,9 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Placed>, PgError> {
                 }
                 let at = usize::try_from(location).unwrap_or(0);
                 let token = token(code, &value, text.as_bytes().get(at..).unwrap_or_default());
-                found.push(Placed { token, at });
+                // Behind what it has read flex puts a zero, until it goes on; pl_scanner.c relies on it too.
+                let length = CStr::from_ptr(extra.scanbuf.add(at)).to_bytes().len();
+                found.push(Placed { token, at, end: at + length });
             }
             pg_sys::scanner_finish(scanner);
         }

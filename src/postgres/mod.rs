@@ -11,6 +11,7 @@ pub(crate) mod hooks;
 mod json_out;
 pub(crate) mod lexer;
 pub(crate) mod limit;
+mod lines;
 mod memory;
 mod meta_command;
 mod nodes;
@@ -18,6 +19,7 @@ mod parser;
 mod plan;
 mod procedure;
 mod refused;
+mod renamed;
 pub(crate) mod request;
 #[cfg(feature = "pg_test")]
 pub(crate) mod same_trees;

@@ -11,9 +11,11 @@ use stonescriptdb_schema::{Facts, ObjectName};
 use super::error::{PgError, catch};
 use super::facts::{facts, relation_name};
 use super::lexer;
+use super::lines::{Lines, line_of_char};
 use super::meta_command;
 use super::nodes::{make, pointers, tag};
 use super::refused::why_refused;
+use super::renamed::{self, Renamed};
 
 /// What a statement is, as far as a deployment treats it in its own way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -94,11 +96,12 @@ impl Script {
         })
         .map_err(placed)?;
         let mut statements = Vec::with_capacity(trees.len());
+        let mut lines = Lines::new(text);
         for tree in trees {
             // SAFETY: a RawStmt fresh from the parser.
             let (node, location) = unsafe { ((*tree).stmt, usize::try_from((*tree).stmt_location).unwrap_or(0)) };
             let first = tokens.partition_point(|token| token.at < location);
-            let line = tokens.get(first).map_or(1, |token| line_of_byte(text, token.at));
+            let line = tokens.get(first).map_or(1, |token| lines.of(token.at));
             // SAFETY: as above. The walker may raise on trees too deep for the stack.
             let (kind, facts) =
                 catch(|| unsafe { (kind(node), facts(node)) }).map_err(|error| ScriptError { error, line })?;
@@ -152,12 +155,12 @@ impl Script {
     fn line_in_body(&self, error: &PgError, statement: &Statement) -> Option<u32> {
         let query = error.internal_query.as_deref().filter(|_| error.internal_position > 0)?;
         let tokens = lexer::tokens(self.text()).ok()?;
-        let body = tokens.iter().find(|placed| {
-            line_of_byte(self.text(), placed.at) >= statement.line
-                && matches!(&placed.token, lexer::Token::Text(text) if text == query)
-        })?;
+        let mut lines = Lines::new(self.text());
+        let mut bodies =
+            tokens.iter().filter(|placed| matches!(&placed.token, lexer::Token::Text(text) if text == query));
+        let line = bodies.find_map(|body| Some(lines.of(body.at)).filter(|line| *line >= statement.line))?;
         // Neither quotes nor a dollar tag hold a line break, and escapes add none.
-        Some(line_of_byte(self.text(), body.at) + line_of_char(query, error.internal_position) - 1)
+        Some(line + line_of_char(query, error.internal_position) - 1)
     }
 
     /// Makes a CREATE FUNCTION or VIEW a CREATE OR REPLACE, and gives ALTER TYPE … ADD VALUE and CREATE EXTENSION their IF NOT EXISTS: a new
@@ -320,27 +323,9 @@ impl Script {
         text.get(first..).unwrap_or(text)
     }
 
-    /// Every comment `-- @renamed from=old` with the identifier that stands behind it and the line of that.
+    /// Every comment `-- @renamed from=old` with what stands behind it.
     pub(crate) fn renames(&self) -> Vec<Renamed> {
-        let text = self.text();
-        let Ok(tokens) = lexer::tokens(text) else { return Vec::new() };
-        let mut found = Vec::new();
-        for (at, _) in text.match_indices("@renamed") {
-            let line = text.get(..at).and_then(|before| before.rsplit('\n').next()).unwrap_or_default();
-            let begins = at - line.len() + line.find("--").unwrap_or(line.len());
-            // A comment, not a literal: everything before it is whole.
-            let is_comment = text.get(..begins).is_some_and(|before| lexer::tokens(before).is_ok())
-                && tokens.iter().all(|token| token.at < begins || token.at > at);
-            let old = text.get(at..).and_then(|rest| rest.lines().next()).and_then(|rest| {
-                let name = rest.strip_prefix("@renamed")?.trim_start().strip_prefix("from")?.trim_start();
-                Some(name.strip_prefix('=')?.trim())
-            });
-            let next = tokens.get(tokens.partition_point(|token| token.at < at)..).unwrap_or_default();
-            if let (true, Some(old), Some(first)) = (is_comment, old, next.first()) {
-                found.push(Renamed { from: folded(old), line: line_of_byte(text, first.at), tokens: next.to_vec() });
-            }
-        }
-        found
+        renamed::renames(self.text())
     }
 
     /// Identity of the function that a CREATE FUNCTION makes: schema, name and the OIDs of its input types, now.
@@ -350,39 +335,6 @@ impl Script {
     pub(crate) fn function_identity(&self, statement: &Statement) -> Result<FunctionIdentity, ScriptError> {
         // SAFETY: a live CreateFunctionStmt.
         catch(|| unsafe { identity((*statement.tree).stmt.cast()) }).map_err(|error| self.place(error, statement))
-    }
-}
-
-/// A comment `-- @renamed from=old`.
-pub(crate) struct Renamed {
-    /// The old name, folded as PostgreSQL folds it.
-    pub(crate) from: String,
-    /// Line of what stands behind it.
-    pub(crate) line: u32,
-    /// The tokens behind it.
-    pub(crate) tokens: Vec<lexer::Placed>,
-}
-
-impl Renamed {
-    /// What stands behind the comment is a statement of its own, not a part of one.
-    pub(crate) fn begins_statement(&self) -> bool {
-        matches!(self.tokens.first(), Some(lexer::Placed { token: lexer::Token::Keyword(word), .. }) if word == "create")
-    }
-
-    /// The name that stands behind the comment: a column's.
-    pub(crate) fn identifier(&self) -> Option<String> {
-        match &self.tokens.first()?.token {
-            lexer::Token::Identifier(name) | lexer::Token::Keyword(name) => Some(name.clone()),
-            _ => None,
-        }
-    }
-}
-
-/// A name as SQL writes it: in lower case unless it is quoted.
-fn folded(name: &str) -> String {
-    match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name.split_whitespace().next().unwrap_or_default().to_ascii_lowercase(),
     }
 }
 
@@ -463,15 +415,4 @@ unsafe fn kind(node: *mut pg_sys::Node) -> Kind {
             _ => Kind::Ddl,
         }
     }
-}
-
-/// The line (from 1) of a byte.
-fn line_of_byte(text: &str, byte: usize) -> u32 {
-    let before = text.as_bytes().get(..byte).unwrap_or(text.as_bytes());
-    1 + before.iter().filter(|b| **b == b'\n').count() as u32
-}
-
-/// The line (from 1) of a character, counted from 1; 0 is unknown and gives the first line.
-fn line_of_char(text: &str, character: usize) -> u32 {
-    1 + text.chars().take(character.saturating_sub(1)).filter(|c| *c == '\n').count() as u32
 }

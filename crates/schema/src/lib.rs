@@ -14,5 +14,5 @@ pub use catalog::{CATALOG_SETTINGS, STAMP_SQL, catalog_queries};
 pub use diff::{Rename, Wanted, classify, differences, drops_of_others, renames, steps, type_change};
 pub use facts::{Class, Facts, ObjectName};
 pub use model::*;
-pub use order::{Cycle, Graph};
+pub use order::{Cycle, Graph, Tangle};
 pub use plan::{Classified, Deviation, Difference, Hazard, Safety, Stage, Step};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
@@ -15,6 +15,15 @@ pub struct Cycle(
     /// Their numbers, in the order given to [`Graph::new`].
     pub Vec<usize>,
 );
+
+/// Statements of which each may mean so many others that to order them takes more than it is worth: a thousand functions of one name, say,
+/// and thousands of views that call them.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the statements may need each other in more than {MOST_WAYS} ways")]
+pub struct Tangle;
+
+/// How often a statement may mean another one, in all. The graph takes 20 bytes for each.
+const MOST_WAYS: usize = 4_000_000;
 
 /// How strictly one statement waits for another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +41,14 @@ pub struct Graph {
 impl Graph {
     /// Builds the graph. `statements` come in their natural order (by kind, file and place in the file), each with the number of the
     /// file that it stands in; where nothing else decides, that order is kept.
-    pub fn new(statements: &[(usize, &Facts)]) -> Graph {
+    ///
+    /// # Errors
+    /// [`Tangle`].
+    pub fn new(statements: &[(usize, &Facts)]) -> Result<Graph, Tangle> {
+        Graph::within(statements, MOST_WAYS)
+    }
+
+    fn within(statements: &[(usize, &Facts)], most_ways: usize) -> Result<Graph, Tangle> {
         let mut edges = DiGraph::new();
         let nodes: Vec<NodeIndex> = statements.iter().map(|_| edges.add_node(())).collect();
         let mut makers: HashMap<&ObjectName, Vec<usize>> = HashMap::new();
@@ -41,32 +57,36 @@ impl Graph {
             facts.provides.iter().for_each(|name| makers.entry(name).or_default().push(number));
             facts.touches.iter().for_each(|name| changers.entry(name).or_default().push(number));
         }
-        let mut known = HashSet::new();
+        let mut ways = 0;
         let mut connect = |from: usize, to: usize, wait: Wait| {
+            ways += 1;
+            if ways > most_ways {
+                return Err(Tangle);
+            }
             if let (Some(a), Some(b)) = (nodes.get(from), nodes.get(to))
                 && from != to
-                && known.insert((from, to, wait == Wait::Must))
             {
                 edges.add_edge(*a, *b, wait);
             }
+            Ok(())
         };
         let mut last_of_file: HashMap<usize, usize> = HashMap::new();
         for (number, (file, facts)) in statements.iter().enumerate() {
-            for need in &facts.needs {
-                find(&makers, need).for_each(|maker| connect(maker, number, Wait::Must));
+            for need in distinct(&facts.needs) {
+                find(&makers, need).try_for_each(|maker| connect(maker, number, Wait::Must))?;
             }
-            for wish in &facts.prefers {
-                find(&makers, wish).for_each(|maker| connect(maker, number, Wait::Should));
+            for wish in distinct(&facts.prefers) {
+                find(&makers, wish).try_for_each(|maker| connect(maker, number, Wait::Should))?;
             }
-            for table in &facts.foreign {
-                let waits = find(&makers, table).chain(find(&changers, table)).collect::<Vec<_>>();
-                waits.into_iter().for_each(|before| connect(before, number, Wait::Should));
+            for table in distinct(&facts.foreign) {
+                let mut waits = find(&makers, table).chain(find(&changers, table));
+                waits.try_for_each(|before| connect(before, number, Wait::Should))?;
             }
             if let Some(before) = last_of_file.insert(*file, number) {
-                connect(before, number, Wait::Should);
+                connect(before, number, Wait::Should)?;
             }
         }
-        Graph { edges }
+        Ok(Graph { edges })
     }
 
     /// Every statement once, each after what it must wait for, and after what it should wait for where that is possible.
@@ -127,11 +147,20 @@ impl Graph {
 
     fn cycle(&self) -> Cycle {
         let musts = self.edges.filter_map(|_, _| Some(()), |_, wait| (*wait == Wait::Must).then_some(()));
-        let smallest = tarjan_scc(&musts).into_iter().filter(|members| members.len() > 1).min_by_key(Vec::len);
+        // Not Tarjan's, which petgraph has as a recursion: as deep as the longest chain, it takes the process's stack, and with the process
+        // all of the server.
+        let smallest = kosaraju_scc(&musts).into_iter().filter(|members| members.len() > 1);
+        let smallest = smallest.min_by_key(|members| (members.len(), members.iter().min().copied()));
         let mut members: Vec<usize> = smallest.unwrap_or_default().iter().map(|node| node.index()).collect();
         members.sort_unstable();
         Cycle(members)
     }
+}
+
+/// Names that a statement has, each once.
+fn distinct(names: &[ObjectName]) -> impl Iterator<Item = &ObjectName> {
+    let mut known = HashSet::new();
+    names.iter().filter(move |name| known.insert(*name))
 }
 
 /// Who makes what a statement asks for. A type may be the row type of a relation.
@@ -169,7 +198,7 @@ mod tests {
 
     fn order(statements: &[Facts]) -> Result<Vec<usize>, Cycle> {
         let files: Vec<(usize, &Facts)> = statements.iter().enumerate().collect();
-        Graph::new(&files).order()
+        Graph::new(&files).unwrap().order()
     }
 
     #[test]
@@ -187,7 +216,7 @@ mod tests {
         let alter = Facts { needs: vec![relation("z")], touches: Some(relation("z")), ..Facts::default() };
         let statements = [table("a", &["z"]), table("z", &[]), alter];
         assert_eq!(
-            Graph::new(&[(0, &statements[0]), (1, &statements[1]), (1, &statements[2])]).order().unwrap(),
+            Graph::new(&[(0, &statements[0]), (1, &statements[1]), (1, &statements[2])]).unwrap().order().unwrap(),
             [1, 2, 0]
         );
     }
@@ -202,7 +231,7 @@ mod tests {
     fn the_order_of_a_file_yields_to_a_need() {
         // File 0: view v1 over v2, then v0. File 1: v2 over v0.
         let (v1, v0, v2) = (view("v1", &["v2"]), view("v0", &[]), view("v2", &["v0"]));
-        assert_eq!(Graph::new(&[(0, &v1), (0, &v0), (1, &v2)]).order().unwrap(), [1, 2, 0]);
+        assert_eq!(Graph::new(&[(0, &v1), (0, &v0), (1, &v2)]).unwrap().order().unwrap(), [1, 2, 0]);
     }
 
     #[test]
@@ -215,7 +244,36 @@ mod tests {
     fn dependents_are_transitive_and_strict() {
         let statements = [table("t", &[]), view("v", &["t"]), view("w", &["v"]), table("u", &["t"])];
         let files: Vec<(usize, &Facts)> = statements.iter().enumerate().collect();
-        assert_eq!(Graph::new(&files).dependents(&[0]), HashSet::from([0, 1, 2]));
+        assert_eq!(Graph::new(&files).unwrap().dependents(&[0]), HashSet::from([0, 1, 2]));
+    }
+
+    /// Each a statement of its own in a bundle that anybody may have written.
+    #[test]
+    fn a_circle_as_long_as_a_file_allows_is_named() {
+        const LENGTH: usize = 50_000;
+        let circle: Vec<Facts> =
+            (0..LENGTH).map(|n| view(&format!("v{n}"), &[&format!("v{}", (n + 1) % LENGTH)])).collect();
+        // In a thread with less stack than a process has.
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(256 * 1024);
+            let cycle = thread.spawn_scoped(scope, || order(&circle).unwrap_err()).unwrap().join().unwrap();
+            assert_eq!(cycle.0.len(), LENGTH);
+        });
+    }
+
+    #[test]
+    fn of_several_circles_the_smallest_is_named_and_of_equals_the_first() {
+        let circles = [("a", "b"), ("b", "c"), ("c", "a"), ("x", "y"), ("y", "x"), ("p", "q"), ("q", "p")];
+        let statements = circles.map(|(name, need)| view(name, &[need]));
+        assert_eq!(order(&statements).unwrap_err(), Cycle(vec![3, 4]));
+    }
+
+    #[test]
+    fn a_name_that_means_too_many_statements_is_refused() {
+        let many: Vec<Facts> = (0..20).map(|n| view(if n < 10 { "f" } else { "g" }, &["f"])).collect();
+        let files: Vec<(usize, &Facts)> = many.iter().enumerate().collect();
+        assert!(Graph::within(&files, 200).is_ok());
+        assert!(matches!(Graph::within(&files, 199), Err(Tangle)));
     }
 
     #[test]

@@ -319,14 +319,17 @@ fn renames(source: &Source) -> Vec<Rename> {
     }
     let mut found = Vec::new();
     for renamed in source.script.renames() {
-        let statement = source.script.statements.iter().rev().find(|statement| statement.line <= renamed.line);
+        // They are in the order of their lines.
+        let statements = &source.script.statements;
+        let behind = statements.partition_point(|statement| statement.line <= renamed.line);
+        let statement = behind.checked_sub(1).and_then(|last| statements.get(last));
         let Some(StatementKind::Table(table)) = statement.map(|statement| &statement.kind) else { continue };
-        let is_table = statement.is_some_and(|statement| statement.line == renamed.line && renamed.begins_statement());
+        let is_table = statement.is_some_and(|statement| statement.line == renamed.line && renamed.begins_statement);
         let rename = if is_table {
             let key = |name: &str| Key::new(Kind::Table, &table.schema, name);
             Some(Rename { from: key(&renamed.from), to: key(&table.name) })
         } else {
-            renamed.identifier().map(|column| {
+            renamed.identifier.map(|column| {
                 let key = |name: &str| Key::part(Kind::Column, &table.schema, &table.name, name);
                 Rename { from: key(&renamed.from), to: key(&column) }
             })

@@ -92,7 +92,8 @@ impl Sources {
         refuse_twins(&files, &natural)?;
         let facts: Vec<(usize, &Facts)> =
             natural.iter().filter_map(|unit| Some((unit.source, &statement_of(&files, *unit)?.facts))).collect();
-        let graph = Graph::new(&facts);
+        let graph =
+            Graph::new(&facts).map_err(|tangle| Failure::new(ErrorCode::SchemaExtractionFailed, tangle.to_string()))?;
         let order = graph.order().map_err(|cycle| cyclic(&files, &natural, &cycle.0))?;
         let units = order.into_iter().filter_map(|number| natural.get(number).copied()).collect();
         Ok(Sources { files, units, natural, graph })
@@ -210,6 +211,9 @@ fn refuse_twins(files: &[Source], natural: &[Unit]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Statements of a cycle that an error lists.
+const CYCLE_SHOWN: usize = 50;
+
 fn cyclic(files: &[Source], natural: &[Unit], members: &[usize]) -> Failure {
     let places: Vec<(String, u32)> = members
         .iter()
@@ -218,7 +222,10 @@ fn cyclic(files: &[Source], natural: &[Unit], members: &[usize]) -> Failure {
             Some((files.get(unit.source)?.path.clone(), statement_of(files, *unit)?.line))
         })
         .collect();
-    let list: Vec<String> = places.iter().map(|(path, line)| format!("{path}:{line}")).collect();
+    let mut list: Vec<String> = places.iter().take(CYCLE_SHOWN).map(|(path, line)| format!("{path}:{line}")).collect();
+    if places.len() > CYCLE_SHOWN {
+        list.push(format!("and {} more", places.len() - CYCLE_SHOWN));
+    }
     let failure = Failure::new(
         ErrorCode::SchemaExtractionFailed,
         "statements of the bundle need each other: there is no order for them",

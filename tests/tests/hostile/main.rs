@@ -5,6 +5,7 @@
 //! megabytes unpacked, `SSDB_ARCHIVE_FILES` files, `SSDB_MUTATED_REQUESTS`, `SSDB_MUTATED_ARCHIVES`. `--nocapture` shows the figures.
 
 mod archives;
+mod bundles;
 mod load;
 mod mutator;
 mod requests;
