@@ -16,7 +16,7 @@ fn a_function_with_a_temporary_table_that_fails_for_a_missing_object_runs_once()
         );
     let platform = Platform::register(&cluster, "once", &files);
     for calls in 1..=3 {
-        platform.call("scratch", json!([])).client_error().field("sqlstate", "42703");
+        platform.call("scratch", json!([])).error(500, "query_failed").field("sqlstate", "42703");
         let runs = sql::text(&mut platform.connect(), "SELECT last_value FROM runs");
         assert_eq!(runs, calls.to_string(), "the function ran once for each call");
     }

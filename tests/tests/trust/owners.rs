@@ -21,7 +21,7 @@ fn bundle() -> Files {
 #[track_caller]
 fn told(cluster: &Cluster, platform: &Platform<'_>) -> Vec<String> {
     let query = format!(
-        "SELECT concat_ws(' ', kind, object, deviation, detail) FROM stonescriptdb.check('{}') ORDER BY 1",
+        "SELECT concat_ws(' ', kind, object, deviation, nullif(detail, '')) FROM stonescriptdb.check('{}') ORDER BY 1",
         platform.name
     );
     sql::texts(&mut cluster.control(), &query)
