@@ -1,5 +1,5 @@
 //! A strict reader of Prometheus's text format 0.0.4, which also asks what `promtool check metrics` asks: families described once and before
-//! their samples, names and labels well formed, no sample twice, histograms whose buckets grow and fit their count.
+//! their samples, names and labels well formed and in base units, no sample twice, histograms whose buckets grow and fit their count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +63,10 @@ pub fn read(text: &str) -> Result<Page, String> {
             if !is_name(name) || help.trim().is_empty() || !helped.insert(name.to_owned()) {
                 return Err(wrong("a HELP of no name, empty or twice"));
             }
+            // What is escaped in it are line feeds and backslashes.
+            if help.replace("\\\\", "").replace("\\n", "").contains('\\') {
+                return Err(wrong("a bad escape in a HELP"));
+            }
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').ok_or_else(|| wrong("TYPE without kind"))?;
             if !["counter", "gauge", "histogram"].contains(&kind) || !helped.contains(name) {
@@ -73,6 +77,12 @@ pub fn read(text: &str) -> Result<Page, String> {
             }
             if (kind == "counter") != name.ends_with("_total") {
                 return Err(wrong("counters and only they end in _total"));
+            }
+            if ["_bucket", "_sum", "_count", "_info"].iter().any(|end| name.ends_with(end)) && name != INFO {
+                return Err(wrong("an ending that means something else"));
+            }
+            if name.split('_').any(|word| NO_UNITS.contains(&word)) {
+                return Err(wrong("units are seconds and bytes"));
             }
         } else {
             let sample = read_sample(line).map_err(|why| wrong(&why))?;
@@ -86,9 +96,32 @@ pub fn read(text: &str) -> Result<Page, String> {
             page.samples.push(sample);
         }
     }
+    if let Some(name) = helped.iter().find(|name| !page.kinds.contains_key(*name)) {
+        return Err(format!("a HELP without TYPE: {name}"));
+    }
     check(&page)?;
     Ok(page)
 }
+
+/// A gauge that is always 1, as Prometheus has it.
+const INFO: &str = "stonescriptdb_info";
+/// What names of figures may not measure in: Prometheus's base units are seconds and bytes.
+const NO_UNITS: [&str; 14] = [
+    "ms",
+    "us",
+    "ns",
+    "sec",
+    "secs",
+    "milliseconds",
+    "microseconds",
+    "minutes",
+    "hours",
+    "days",
+    "kb",
+    "mb",
+    "kilobytes",
+    "megabytes",
+];
 
 fn is_name(name: &str) -> bool {
     let first = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
@@ -159,11 +192,27 @@ fn check(page: &Page) -> Result<(), String> {
         if kind != Some("gauge") && sample.value < 0.0 {
             return Err(format!("less than nothing: {sample:?}"));
         }
+        let is_bucket = kind == Some("histogram") && sample.name.ends_with("_bucket");
+        if sample.labels.contains_key("le") != is_bucket {
+            return Err(format!("le is for buckets: {sample:?}"));
+        }
         if let (Some("histogram"), Some(name)) = (kind, sample.name.strip_suffix("_bucket")) {
             let mut labels = sample.labels.clone();
             let end = labels.remove("le").ok_or("a bucket without le")?;
             let end = end.replace("+Inf", "inf").parse().map_err(|_| format!("le is {end}"))?;
             buckets.entry((name.to_owned(), labels)).or_default().push((end, sample.value));
+        }
+    }
+    // Of each histogram that is counted there are buckets and a sum.
+    for name in page.kinds.iter().filter(|(_, kind)| *kind == "histogram").map(|(name, _)| name) {
+        let of = |end: &str| -> BTreeSet<Labels> {
+            let is = |sample: &&Sample| sample.name.strip_suffix(end) == Some(name);
+            page.samples.iter().filter(is).map(|sample| sample.labels.clone()).collect()
+        };
+        let whole: BTreeSet<Labels> =
+            buckets.keys().filter(|(of, _)| of == name).map(|(_, labels)| labels.clone()).collect();
+        if whole != of("_sum") || whole != of("_count") {
+            return Err(format!("buckets, sums and counts of {name} are not of the same"));
         }
     }
     for ((name, labels), buckets) in buckets {
@@ -194,13 +243,24 @@ fn the_reader_is_strict() {
         "a_total{x=\"1} 1\n",
         "a_total{1x=\"1\"} 1\n",
         "# TYPE a_total counter\n",
+        "a_total 1\n# HELP b B.\n",
+        "# HELP b_count B.\n# TYPE b_count gauge\n",
+        "# HELP b_ms B.\n# TYPE b_ms gauge\n",
+        "# HELP b B\\t.\n# TYPE b gauge\n",
+        "a_total{le=\"1\"} 1\n",
     ] {
         assert!(read(&format!("{head}{wrong}")).is_err(), "{wrong}");
     }
     let head = "# HELP h H.\n# TYPE h histogram\n";
     let right = "h_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n";
     read(&format!("{head}{right}")).expect("right");
-    for (from, to) in [("le=\"1\"} 1", "le=\"1\"} 3"), ("+Inf", "2"), ("count 2", "count 3")] {
+    for (from, to) in [
+        ("le=\"1\"} 1", "le=\"1\"} 3"),
+        ("+Inf", "2"),
+        ("count 2", "count 3"),
+        ("h_sum 3\n", ""),
+        ("h_count", "h_count{a=\"1\"}"),
+    ] {
         assert!(read(&format!("{head}{}", right.replace(from, to))).is_err(), "{to}");
     }
 }
