@@ -1,5 +1,5 @@
 //! What the documents show is what happens: their commands, statements and requests are run in order, and the answers compared with those
-//! shown. `tests/README.md` has how a document is written for that. Each document has a test of its own and begins on a server of its
+//! shown. `tests/README.md` (Documents) has how a document is written for that. Each document has a test of its own and begins on a server of its
 //! own, with examples/shop deployed, as `make run` leaves it.
 
 mod compare;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use acceptance::Cluster;
 
-use markdown::blocks;
+use markdown::{Block, Kind, blocks};
 use reader::Reader;
 
 /// As `make run` does.
@@ -71,4 +71,32 @@ documents! {
     settings_is_true: "docs/settings.md", 0;
     tenants_is_true: "docs/tenants.md", 7;
     upgrading_is_true: "docs/upgrading.md", 2;
+}
+
+/// The table of calls in examples/shop/README.md, in its order: function, parameters, rows.
+#[test]
+fn the_shops_readme_is_true() {
+    let document = "examples/shop/README.md";
+    let text = text_of(document);
+    let is_call = |(_, line): &(usize, &str)| {
+        line.starts_with("| `") && line.matches(" | ").count() == 2 && line.contains("` | `")
+    };
+    let blocks: Vec<Block> =
+        (1..).zip(text.lines()).filter(is_call).filter_map(|(line, row)| call_of(line, row)).collect();
+    assert!(blocks.len() > 8, "the calls are not found: {blocks:?}");
+    let cluster = Cluster::start();
+    let mut reader = Reader::new(&cluster);
+    reader.prepare(0, SHOP);
+    let wrong = reader.read(&blocks);
+    assert!(wrong.is_empty(), "{document}:{}", wrong.join("\n\n"));
+}
+
+/// A row of the table as a request and its answer.
+fn call_of(line: usize, row: &str) -> Option<Block> {
+    let mut cells = row.trim_matches(['|', ' ']).split(" | ");
+    let function = cells.next()?.split('`').nth(1)?;
+    let (params, rows) = (cells.next()?.trim_matches('`'), cells.next()?.trim_matches('`'));
+    let request = format!("{{\"platform\":\"shop\",\"function\":\"{function}\",\"params\":{params}}}");
+    let text = format!("POST /call\n\n{request}\n\n200 OK\n{{\"rows\":{rows},…}}\n");
+    Some(Block { line, kind: Kind::Requests, text })
 }
