@@ -179,3 +179,21 @@ pub(super) unsafe fn enforce(constraint: *mut pg_sys::Constraint, attribute: pg_
         true
     }
 }
+
+/// Ends the process, with PostgreSQL's exit callbacks. The headers of 18 say in a way that bindgen does not read that it does not return.
+///
+/// # Safety
+/// On the main thread, outside of any transaction.
+pub(super) unsafe fn proc_exit(code: i32) -> ! {
+    #[cfg(not(feature = "pg18"))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        pg_sys::proc_exit(code)
+    }
+    #[cfg(feature = "pg18")]
+    {
+        // SAFETY: the caller's promise.
+        unsafe { pg_sys::proc_exit(code) };
+        std::process::abort()
+    }
+}

@@ -235,8 +235,8 @@ pub(crate) fn cancel_for_gone(pid: i32) {
 
 /// Ends this process. Exit code 0 tells the postmaster to forget the worker, 1 to start it again if it has a restart time.
 pub(crate) fn exit(code: i32) -> ! {
-    // SAFETY: runs PostgreSQL's exit callbacks; called on the main thread outside of any transaction.
-    unsafe { pg_sys::proc_exit(code) }
+    // SAFETY: called on the main thread outside of any transaction.
+    unsafe { super::version::proc_exit(code) }
 }
 
 /// This process's id.
