@@ -87,7 +87,7 @@ pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Fai
 /// PostgreSQL's own.
 pub(super) fn quiet(oid: u32) -> Result<Option<(String, String)>, Failure> {
     transaction(|| {
-        let (database, owner) = Spi::get_two_with_args::<String, String>(
+        let (database, owner) = query::two::<String, String>(
             "SELECT l.database, l.owner_role FROM (SELECT 1) one LEFT JOIN (
                  SELECT c.datname::text AS database, p.owner_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.oid = d.datid
