@@ -3,6 +3,7 @@
 //! Expressions and queries are walked by PostgreSQL's own `raw_expression_tree_walker`; it does not know DDL statements, so those are
 //! taken apart here. A reference that is missed here costs nothing where the natural order is right already.
 
+use std::collections::HashSet;
 use std::ffi::c_void;
 
 use pgrx::pg_sys;
@@ -21,7 +22,9 @@ pub(super) unsafe fn facts(statement: *mut pg_sys::Node) -> Facts {
     let mut facts = Facts::default();
     // SAFETY: as promised; raw trees are well-formed where the grammar made them.
     unsafe { Reader { facts: &mut facts }.statement(statement) };
-    facts.needs.retain(|need| !facts.provides.contains(need));
+    // A CREATE SCHEMA may make as much as a file can hold.
+    let provided: HashSet<&ObjectName> = facts.provides.iter().collect();
+    facts.needs.retain(|need| !provided.contains(need));
     let schemas: Vec<ObjectName> = facts
         .needs
         .iter()
