@@ -68,6 +68,7 @@ documents! {
     http_is_true: "docs/http.md", 70;
     installing_is_true: "docs/installing.md", 3;
     observing_is_true: "docs/observing.md", 1;
+    operating_is_true: "docs/operating.md", 2;
     settings_is_true: "docs/settings.md", 0;
     tenants_is_true: "docs/tenants.md", 7;
     upgrading_is_true: "docs/upgrading.md", 2;
