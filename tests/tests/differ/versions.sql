@@ -391,3 +391,26 @@ CREATE TABLE t (id int PRIMARY KEY);
 CREATE TABLE q (a int, t int) PARTITION BY LIST (a);
 CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1);
 ALTER TABLE q ADD CONSTRAINT of_t FOREIGN KEY (t) REFERENCES t NOT VALID;
+
+--- default privileges of the owner and of others come and go
+-- from 17
+CREATE TABLE t (a int);
+ALTER DEFAULT PRIVILEGES REVOKE MAINTAIN ON TABLES FROM shop_owner;
+-- new
+CREATE TABLE t (a int);
+
+--- default privileges of tables come and go where there is the right to maintain
+-- from 17
+CREATE TABLE t (a int);
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader;
+-- new
+CREATE TABLE t (a int);
+
+--- default privileges of large objects
+-- from 18
+CREATE TABLE t (a int);
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON LARGE OBJECTS TO reader;
+-- new
+CREATE TABLE t (a int);
+ALTER DEFAULT PRIVILEGES GRANT UPDATE ON LARGE OBJECTS TO reader WITH GRANT OPTION;
+GRANT SELECT ON t TO reader;

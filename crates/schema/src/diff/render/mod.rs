@@ -38,6 +38,8 @@ pub(super) struct Writer<'a, 'b> {
     wanted: &'b Wanted<'a>,
     /// The role that owns the objects, if the models tell.
     owner: Option<&'a str>,
+    /// Whether the server has the right MAINTAIN.
+    knows_maintain: bool,
     /// The default privileges that hold when objects are created.
     defaults: Vec<&'a Object>,
     /// The sequences of identity columns that are to be, by column.
@@ -52,6 +54,7 @@ impl<'a, 'b> Writer<'a, 'b> {
             items,
             wanted,
             owner: privileges::owner(present, wanted.model),
+            knows_maintain: privileges::knows_maintain(present, wanted.model),
             defaults: Vec::new(),
             identities: BTreeMap::new(),
             clustered: BTreeSet::new(),

@@ -23,15 +23,26 @@ fn all(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The kinds that an object type of default privileges is about.
-fn kind_of_defaults(object_type: &str) -> Kind {
+/// The kind that an object type of default privileges is about; None for what no bundle has.
+fn kind_of_defaults(object_type: &str) -> Option<Kind> {
     match object_type {
-        "S" => Kind::Sequence,
-        "f" => Kind::Routine,
-        "T" => Kind::Enum,
-        "n" => Kind::Schema,
-        _ => Kind::Table,
+        "r" => Some(Kind::Table),
+        "S" => Some(Kind::Sequence),
+        "f" => Some(Kind::Routine),
+        "T" => Some(Kind::Enum),
+        "n" => Some(Kind::Schema),
+        // Large objects (L), from PostgreSQL 18 on.
+        _ => None,
     }
+}
+
+/// The right that there is on tables from PostgreSQL 17 on.
+const MAINTAIN: &str = "MAINTAIN";
+
+/// Whether the server knows it. The owner of a table has it without anybody having said so, hence it shows where there is one.
+pub(super) fn knows_maintain(present: &Model, wanted: &Model) -> bool {
+    let mut grants = present.iter().chain(wanted.iter()).flat_map(|object| &object.grants);
+    grants.any(|grant| grant.privilege == MAINTAIN)
 }
 
 /// The role and the object type of default privileges.
@@ -148,7 +159,7 @@ impl Writer<'_, '_> {
         if kind != Kind::Column {
             let applies = |defaults: &&&Object| {
                 let (role, object_type) = defaults_of(&defaults.key);
-                kind_of_defaults(object_type) == kind && self.owner.is_none_or(|owner| owner == role)
+                kind_of_defaults(object_type) == Some(kind) && self.owner.is_none_or(|owner| owner == role)
             };
             for defaults in self.defaults.iter().filter(applies) {
                 if defaults.key.schema.is_empty() {
@@ -177,8 +188,10 @@ impl Writer<'_, '_> {
         let kind = kind_of_defaults(object_type);
         let mut built_in: Vec<Grant> = Vec::new();
         if key.schema.is_empty() {
-            built_in.extend(of_public(kind));
-            built_in.extend(all(kind).iter().map(|privilege| Grant {
+            built_in.extend(kind.and_then(of_public));
+            let newer: &[&str] = if kind == Some(Kind::Table) && self.knows_maintain { &[MAINTAIN] } else { &[] };
+            let all = kind.map_or(&["SELECT", "UPDATE"] as &[&str], all);
+            built_in.extend(all.iter().chain(newer).map(|privilege| Grant {
                 grantee: role.to_owned(),
                 privilege: (*privilege).to_owned(),
                 grantable: false,
@@ -194,11 +207,12 @@ impl Writer<'_, '_> {
             prefix.push_str(&format!(" IN SCHEMA {}", ident(&key.schema)));
         }
         let target = match kind {
-            Kind::Sequence => "SEQUENCES",
-            Kind::Routine => "FUNCTIONS",
-            Kind::Enum => "TYPES",
-            Kind::Schema => "SCHEMAS",
-            _ => "TABLES",
+            Some(Kind::Sequence) => "SEQUENCES",
+            Some(Kind::Routine) => "FUNCTIONS",
+            Some(Kind::Enum) => "TYPES",
+            Some(Kind::Schema) => "SCHEMAS",
+            Some(_) => "TABLES",
+            None => "LARGE OBJECTS",
         };
         change(&before.iter().collect(), &after.iter().collect(), target, None)
             .into_iter()
