@@ -121,7 +121,10 @@ pub(crate) fn note_restored(database: u32) {
 }
 
 /// Has the server worker look at what [`note_touched`] wrote, without waiting for it. Raises nothing.
-pub(crate) fn tell_touched(_database: u32) {
+pub(crate) fn tell_touched(database: u32) {
+    // A commit may take long (it waits for a standby): what was written before it may have been worked off, and a deployment have looked,
+    // before the change could be seen.
+    note_touched(database);
     tell(&BackendRequest::Touched);
 }
 

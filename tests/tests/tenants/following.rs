@@ -198,3 +198,37 @@ fn a_restore_that_goes_on_is_waited_for() {
     assert!(restoring.is_finished(), "it was taken while somebody worked in it");
     restoring.join().expect("the thread ends well");
 }
+
+/// What nobody can see yet is no deployment's to find, however long its commit takes.
+#[test]
+fn a_change_whose_commit_waits_is_not_missed() {
+    let cluster = Cluster::builder()
+        .setting("synchronous_standby_names", "absent")
+        .setting("synchronous_commit", "local")
+        .start();
+    let platform = Platform::register(&cluster, "slowly", &notes());
+    let touched = || {
+        let query = format!("SELECT touched::text FROM stonescriptdb.databases WHERE platform = '{}'", platform.name);
+        sql::text(&mut cluster.control(), &query)
+    };
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| {
+            let mut client = platform.connect();
+            sql::done(client.batch_execute("SET synchronous_commit = on"));
+            sql::done(client.batch_execute("CREATE TABLE by_hand (id int)"));
+        });
+        eventually("the commit to wait", || {
+            let query = "SELECT count(*)::text FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+            let count = sql::text(&mut cluster.control(), query);
+            check(count == "1", count)
+        });
+        // It sees the mark, and not what was changed.
+        eventually("the mark", || check(touched() == "true", "none"));
+        platform.migrate(&notes()).ok();
+        assert_eq!(touched(), "false", "the deployment has looked");
+        cluster.configure("synchronous_standby_names", "");
+        cluster.reload();
+        change.join().expect("the change");
+    });
+    eventually("it to be known that something has changed", || check(touched() == "true", "it is not"));
+}
