@@ -355,7 +355,8 @@ pub(crate) mod invalidation {
 
     thread_local! {
         static GENERATION: Cell<u64> = const { Cell::new(0) };
-        static CHANGES: Cell<u64> = const { Cell::new(0) };
+        static FOREIGN: Cell<u64> = const { Cell::new(0) };
+        static MESSAGES: Cell<u64> = const { Cell::new(0) };
         static RELATIONS: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -383,7 +384,7 @@ pub(crate) mod invalidation {
     }
 
     unsafe extern "C-unwind" fn bump_for_relation(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
-        CHANGES.set(CHANGES.get().wrapping_add(1));
+        note();
         let watched = RELATIONS.with(|relations| {
             relations
                 .try_borrow()
@@ -400,29 +401,38 @@ pub(crate) mod invalidation {
 
     /// A state of the catalog, of which all relations are a part: what a body uses, nobody knows.
     #[derive(Clone, Copy)]
-    pub(crate) struct Seen {
-        changes: u64,
-        /// Messages of other processes that this one has read.
-        messages: u64,
-    }
+    pub(crate) struct Seen(u64);
 
     impl Seen {
         /// As this process sees it now.
         pub(crate) fn now() -> Seen {
-            // SAFETY: a plain number of this process's own.
-            Seen { changes: CHANGES.get(), messages: unsafe { pg_sys::SharedInvalidMessageCounter } }
+            MESSAGES.set(messages());
+            Seen(FOREIGN.get())
         }
 
-        /// Whether another process has changed it since, in what this one has read. What a transaction changes itself, by a temporary table,
-        /// is announced to nobody before its commit.
+        /// Whether another process has changed it since, in what this one has read.
         pub(crate) fn is_outdated(self) -> bool {
-            let now = Seen::now();
-            now.changes != self.changes && now.messages != self.messages
+            FOREIGN.get() != self.0
+        }
+    }
+
+    /// How many messages of the shared queue this process has read.
+    fn messages() -> u64 {
+        // SAFETY: a plain number of this process's own.
+        unsafe { pg_sys::SharedInvalidMessageCounter }
+    }
+
+    /// Something is invalid. It was another process if a message was read for it: what the own transaction changes, by a temporary table for
+    /// example, is invalid at once and announced to nobody before the commit.
+    fn note() {
+        let messages = messages();
+        if MESSAGES.replace(messages) != messages {
+            FOREIGN.set(FOREIGN.get().wrapping_add(1));
         }
     }
 
     unsafe extern "C-unwind" fn bump(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
-        CHANGES.set(CHANGES.get().wrapping_add(1));
+        note();
         GENERATION.set(GENERATION.get().wrapping_add(1));
     }
 }
