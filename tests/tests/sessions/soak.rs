@@ -42,12 +42,13 @@ fn version(number: usize) -> Files {
         )
 }
 
-/// kB of Private_Dirty of the server worker and of each executor, by pid.
+/// kB of memory of their own of the server worker and of each executor, by pid. Private_Dirty would count pages of PostgreSQL's shared memory
+/// that no other process has looked at.
 fn memory(client: &mut Client) -> BTreeMap<i64, i64> {
     let pids = sql::texts(client, "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'stonescriptdb%'");
     let of = |pid: &String| {
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:"))?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
         Some((pid.parse().ok()?, line.trim().trim_end_matches(" kB").parse().ok()?))
     };
     pids.iter().filter_map(of).collect()
