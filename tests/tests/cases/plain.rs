@@ -82,5 +82,12 @@ fn build(client: &mut Client, files: &BTreeMap<String, String>) -> Result<(), St
 fn without_references(text: &str) -> String {
     let mut parts = text.split(" REFERENCES ");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |all, part| all + part.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'))
+    parts.fold(first, |all, part| {
+        let mut rest = part.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+        // What is said of the key behind it.
+        for word in [" DEFERRABLE", " INITIALLY DEFERRED", " NOT ENFORCED", " ENFORCED"] {
+            rest = rest.strip_prefix(word).unwrap_or(rest);
+        }
+        all + rest
+    })
 }

@@ -168,7 +168,11 @@ impl Writer<'_, '_> {
             }
             (now.generated, now.default) = (None, None);
         }
-        if before.identity.is_some() && after.identity.is_none() {
+        if parent.is_some() && !self.numbered.contains(key) {
+            // What becomes of the parent's identity reaches it, and nothing else may.
+            now.identity = after.identity;
+        }
+        if now.identity.is_some() && after.identity.is_none() {
             steps.push(alter("DROP IDENTITY".to_owned()));
             now.identity = None;
         }

@@ -44,6 +44,8 @@ pub(super) struct Writer<'a, 'b> {
     defaults: Vec<&'a Object>,
     /// The sequences of identity columns that are to be, by column.
     identities: BTreeMap<&'a Key, &'a Object>,
+    /// The columns that have or had an identity of their own, with a sequence. From PostgreSQL 17 on those of partitions have their parent's.
+    numbered: BTreeSet<&'a Key>,
     /// The tables that are to be clustered on some index.
     clustered: BTreeSet<Key>,
 }
@@ -57,8 +59,16 @@ impl<'a, 'b> Writer<'a, 'b> {
             knows_maintain: privileges::knows_maintain(present, wanted.model),
             defaults: Vec::new(),
             identities: BTreeMap::new(),
+            numbered: BTreeSet::new(),
             clustered: BTreeSet::new(),
         };
+        for object in items.nodes().flat_map(|node| [items.graph[node].before, items.graph[node].after]).flatten() {
+            if let Body::Sequence(sequence) = &object.body
+                && sequence.of_identity
+            {
+                writer.numbered.extend(sequence.owned_by.as_ref());
+            }
+        }
         for object in items.nodes().filter_map(|node| items.graph[node].after) {
             match &object.body {
                 Body::DefaultPrivileges(_) => writer.defaults.push(object),

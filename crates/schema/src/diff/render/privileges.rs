@@ -161,11 +161,16 @@ impl Writer<'_, '_> {
                 let (role, object_type) = defaults_of(&defaults.key);
                 kind_of_defaults(object_type) == Some(kind) && self.owner.is_none_or(|owner| owner == role)
             };
+            let mut built_in = true;
             for defaults in self.defaults.iter().filter(applies) {
                 if defaults.key.schema.is_empty() {
                     // They stand in the place of the built-in ones.
                     grants = defaults.grants.iter().cloned().collect();
+                    built_in = false;
                 }
+            }
+            if let Some(owner) = self.owner.filter(|_| built_in) {
+                grants.extend(self.of_owner(Some(kind), owner));
             }
             for defaults in self.defaults.iter().filter(applies).filter(|defaults| defaults.key.schema == key.schema) {
                 if !key.schema.is_empty() {
@@ -182,6 +187,18 @@ impl Writer<'_, '_> {
         grants
     }
 
+    /// What the owner of an object may without anybody having said so; of a large object, if there is no kind.
+    fn of_owner(&self, kind: Option<Kind>, owner: &str) -> Vec<Grant> {
+        let newer: &[&str] = if kind == Some(Kind::Table) && self.knows_maintain { &[MAINTAIN] } else { &[] };
+        let all = kind.map_or(&["SELECT", "UPDATE"] as &[&str], all);
+        let grant = |privilege: &&str| Grant {
+            grantee: owner.to_owned(),
+            privilege: (*privilege).to_owned(),
+            grantable: false,
+        };
+        all.iter().chain(newer).map(grant).collect()
+    }
+
     fn default_privileges(&self, item: &Item<'_>) -> Vec<Step> {
         let key = item.key;
         let (role, object_type) = defaults_of(key);
@@ -189,13 +206,7 @@ impl Writer<'_, '_> {
         let mut built_in: Vec<Grant> = Vec::new();
         if key.schema.is_empty() {
             built_in.extend(kind.and_then(of_public));
-            let newer: &[&str] = if kind == Some(Kind::Table) && self.knows_maintain { &[MAINTAIN] } else { &[] };
-            let all = kind.map_or(&["SELECT", "UPDATE"] as &[&str], all);
-            built_in.extend(all.iter().chain(newer).map(|privilege| Grant {
-                grantee: role.to_owned(),
-                privilege: (*privilege).to_owned(),
-                grantable: false,
-            }));
+            built_in.extend(self.of_owner(kind, role));
         }
         let before = item.before.map_or(&built_in, |object| &object.grants);
         let after = item.after.filter(|_| item.verdict != Verdict::Drop).map_or(&built_in, |object| &object.grants);
