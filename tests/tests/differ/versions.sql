@@ -291,7 +291,7 @@ CREATE TABLE t (id int PRIMARY KEY, a int);
 -- rows
 INSERT INTO t VALUES (1, 1);
 -- new
-CREATE TABLE t (id uuid PRIMARY KEY DEFAULT uuidv7(), a int);
+CREATE TABLE t (id int PRIMARY KEY, a int, u uuid NOT NULL DEFAULT uuidv7());
 CREATE FUNCTION f(n int) RETURNS TABLE (was int, is_now int) BEGIN ATOMIC UPDATE t SET a = n RETURNING old.a, new.a; END;
 
 --- a partitioned table's identity column

@@ -178,6 +178,10 @@ fn index_statement(index: &Index, table: &str, concurrently: bool) -> String {
 /// The columns in parentheses of a constraint that is no more than that.
 fn plain_columns<'a>(definition: &'a str, words: &str) -> Option<&'a str> {
     let columns = definition.strip_prefix(words)?.trim_start();
-    let is_plain = columns.starts_with('(') && columns.ends_with(')') && columns.matches('(').count() == 1;
+    // A key WITHOUT OVERLAPS (18) has an index of another kind, which cannot be made by itself.
+    let is_plain = columns.starts_with('(')
+        && columns.ends_with(')')
+        && columns.matches('(').count() == 1
+        && !columns.ends_with(" WITHOUT OVERLAPS)");
     is_plain.then_some(columns)
 }
