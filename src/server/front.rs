@@ -222,10 +222,11 @@ async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: 
     loop {
         let settings = app.settings();
         let io = Io::new(stream, read, habit.clone(), pace.clone(), &settings);
-        let Some((io, more, offer)) = serve_by_hyper(app, router, &habit, &pace, io, ends).await else { return };
-        let flushes = io.stream.flushes();
-        let Some(Ok(waiting)) = io.stream.into_stream().map(TcpStream::into_std) else { return };
-        match direct::hand_over(app, waiting, more.into(), offer, ends).await {
+        let Some((io, of_hyper, offer)) = serve_by_hyper(app, router, &habit, &pace, io, ends).await else { return };
+        let (plain, unanswered) = io.into_parts(&of_hyper);
+        let flushes = plain.flushes();
+        let Some(Ok(waiting)) = plain.into_stream().map(TcpStream::into_std) else { return };
+        match direct::hand_over(app, waiting, unanswered, offer, ends).await {
             Back::Closed => return,
             Back::Last { stream: last, words } => {
                 let Ok(last) = TcpStream::from_std(last) else { return };

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 
 /// A connection, with what was read of it before hyper had it.
 pub(in crate::server) struct Io {
-    pub(in crate::server) stream: Outgoing,
+    stream: Outgoing,
     before: Bytes,
     habit: Habit,
     pace: Pace,
@@ -33,6 +33,12 @@ impl Io {
     ) -> Io {
         let clock = Clock::new(settings.header_timeout, settings.keepalive_timeout);
         Io { stream, before: before.into(), habit, pace, clock, parting: Parting::default() }
+    }
+
+    /// The connection, and what was read of it and not answered: what hyper has of it, then what hyper has not come to.
+    pub(in crate::server) fn into_parts(self, of_hyper: &[u8]) -> (Outgoing, Vec<u8>) {
+        let read = [of_hyper, &self.before].concat();
+        (self.stream, read)
     }
 }
 
