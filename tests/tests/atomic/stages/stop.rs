@@ -38,8 +38,7 @@ impl Stop {
             Stop::Terminate if !gate.is_before_commit() => &["failed", "completed_with_warnings"],
             Stop::Terminate => &["failed"],
             // The server worker may come to write the failure down before it is ended too.
-            Stop::Kill => &["failed", "interrupted"],
-            Stop::Immediate => &["interrupted"],
+            Stop::Kill | Stop::Immediate => &["failed", "interrupted"],
         }
     }
 
