@@ -189,14 +189,21 @@ fn read_rows(made: &[Made<'_>]) -> Result<Vec<Row>, Stop> {
     Ok(rows)
 }
 
+/// What cannot be put in the place of what is there (another kind or result, which something depends on) may well be made anew, and what
+/// cannot be made at all is said the same way there: bodies are looked at later.
 fn create(made: &[Made<'_>], changed: &Sources) -> Result<(), Stop> {
     let statements = changed
         .files
         .iter()
         .flat_map(|source| source.script.statements.iter().map(move |statement| (source, statement)));
     for ((source, statement), routine) in statements.zip(made) {
-        if functions::create(source, statement)? != routine.oid {
-            return Err(Stop::LongWay);
+        match functions::create(source, statement) {
+            Ok(oid) if oid == routine.oid => {}
+            // Cancelled, or out of time.
+            Err(failure) if failure.sqlstate.as_deref().is_some_and(|sqlstate| sqlstate.starts_with("57")) => {
+                return Err(failure.into());
+            }
+            Ok(_) | Err(_) => return Err(Stop::LongWay),
         }
     }
     Ok(())
