@@ -16,7 +16,7 @@ use super::routines::{self, Row};
 use super::sources::{Source, Sources};
 use super::tracking::State;
 use super::{apply, catalog, functions, prepare_session, prove, seeders, sources, spi, tracking};
-use crate::postgres::{self, Kind as StatementKind, LastingMemory, transaction};
+use crate::postgres::{self, Kind as StatementKind, LastingMemory, subtransaction, transaction};
 
 /// Replaces the functions of the changed files in the connected template. `None`: the bundle is to be built from nothing.
 ///
@@ -197,7 +197,7 @@ fn create(made: &[Made<'_>], changed: &Sources) -> Result<(), Stop> {
         .iter()
         .flat_map(|source| source.script.statements.iter().map(move |statement| (source, statement)));
     for ((source, statement), routine) in statements.zip(made) {
-        match functions::create(source, statement) {
+        match subtransaction(|| functions::create(source, statement)) {
             Ok(oid) if oid == routine.oid => {}
             // Cancelled, or out of time.
             Err(failure) if failure.sqlstate.as_deref().is_some_and(|sqlstate| sqlstate.starts_with("57")) => {
