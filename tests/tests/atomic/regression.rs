@@ -56,6 +56,16 @@ fn in_order(line: &str) -> String {
     options.join(", ")
 }
 
+/// A column without the name of its NOT NULL: from PostgreSQL 18 on these constraints have names, after the table where they were made,
+/// which a deployment does not compare.
+fn without_name(line: String) -> String {
+    let (before, after) = line.split_once(" CONSTRAINT ").unwrap_or_default();
+    match after.split_once(' ') {
+        Some((_, rest)) if rest.starts_with("NOT NULL") => format!("{before} {rest}"),
+        _ => line,
+    }
+}
+
 /// Everything that pg_dump says of a database, in no order but for lines.
 #[track_caller]
 fn dumped(cluster: &Cluster, platform: &Platform) -> Vec<String> {
@@ -67,7 +77,7 @@ fn dumped(cluster: &Cluster, platform: &Platform) -> Vec<String> {
         .lines()
         .filter(|line| !line.contains("restrict ") && !line.is_empty())
         .map(|line| line.trim_end_matches(',').to_owned())
-        .map(|line| if line.starts_with("WITH (") { in_order(&line) } else { line })
+        .map(|line| if line.starts_with("WITH (") { in_order(&line) } else { without_name(line) })
         .collect();
     lines.sort();
     lines

@@ -14,6 +14,8 @@ pub(crate) struct Case {
     pub(crate) title: String,
     /// The first version of PostgreSQL that it is for.
     pub(crate) from: u32,
+    /// The last one.
+    pub(crate) until: u32,
     /// The files of the first bundle.
     pub(crate) old: BTreeMap<String, String>,
     /// The files of the second bundle.
@@ -74,7 +76,7 @@ pub(crate) fn all() -> Vec<Case> {
         })
         .collect();
     assert!(!cases.is_empty(), "no case's name contains {wanted:?}");
-    cases.into_iter().filter(|case| case.from <= server::major()).collect()
+    cases.into_iter().filter(|case| (case.from..=case.until).contains(&server::major())).collect()
 }
 
 fn collect(dir: &Path, paths: &mut Vec<PathBuf>) {
@@ -95,6 +97,7 @@ fn parse(name: &str, text: &str) -> Result<Case, String> {
         name: name.to_owned(),
         title,
         from: 0,
+        until: u32::MAX,
         old: BTreeMap::new(),
         new: BTreeMap::new(),
         rows: None,
@@ -131,7 +134,8 @@ fn add(case: &mut Case, head: &str, body: &str) -> Result<(), String> {
         return if twice { Err(format!("{path} is there twice")) } else { Ok(()) };
     }
     match head {
-        "from" => case.from = body.trim().parse().map_err(|e| format!("a version is a number: {e}"))?,
+        "from" => case.from = version(body)?,
+        "until" => case.until = version(body)?,
         "rows" => case.rows = Some(body.to_owned()),
         "options" => {
             for line in lines() {
@@ -198,4 +202,8 @@ fn outcome(text: &str) -> Result<Outcome, String> {
 /// A bundle of some files.
 pub(crate) fn bundle(files: &BTreeMap<String, String>) -> Files {
     files.iter().fold(Files::new(), |bundle, (path, text)| bundle.file(path, text))
+}
+
+fn version(body: &str) -> Result<u32, String> {
+    body.trim().parse().map_err(|error| format!("a version is a number: {error}"))
 }

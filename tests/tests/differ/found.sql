@@ -217,6 +217,20 @@ CREATE TABLE p (a boolean, b int);
 CREATE TABLE c (k text, PRIMARY KEY (a)) INHERITS (p);
 CREATE TABLE g (PRIMARY KEY (b)) INHERITS (c);
 CREATE TABLE d () INHERITS (p);
+--- a column of a primary key goes from a parent, and its child keeps it
+CREATE TABLE p (a int PRIMARY KEY, b int);
+CREATE TABLE c (k int) INHERITS (p);
+CREATE TABLE d () INHERITS (p);
+-- rows
+INSERT INTO p VALUES (1, 2);
+INSERT INTO c VALUES (3, 4, 5);
+INSERT INTO d VALUES (6, 7);
+-- new
+CREATE TABLE p (b int);
+CREATE TABLE c (a int, k int) INHERITS (p);
+CREATE TABLE d (a int NOT NULL) INHERITS (p);
+-- check SELECT a + b + k FROM c = 12
+-- check SELECT string_agg(a || '.' || b, ',') FROM d = 6.7
 --- a parent gets a column that its child has in another way
 CREATE TABLE p (b text);
 CREATE TABLE c (k text, a jsonb, d int, e int) INHERITS (p);

@@ -184,7 +184,7 @@ COMMENT ON COLUMN m.a IS 'new';
 CREATE MATERIALIZED VIEW n AS SELECT a AS "A", b FROM t WITH NO DATA;
 ALTER MATERIALIZED VIEW n ALTER COLUMN b SET STORAGE EXTERNAL;
 COMMENT ON COLUMN n."A" IS 'of n';
--- check SELECT string_agg(attrelid::regclass || '.' || attname || ' ' || attstorage::text || attcompression::text || attstattarget || CASE WHEN attoptions::text ~ 'n_dis' THEN 'n' ELSE '' END, ', ' ORDER BY attrelid::regclass::text, attnum) FROM pg_attribute WHERE attrelid IN ('k'::regclass, 'm'::regclass, 'n'::regclass) AND attnum > 0 = k.a p-1, k.b x-1, m.a p6, m.b xp-1, m.c x-1n, n.A p-1, n.b e-1
+-- check SELECT string_agg(attrelid::regclass || '.' || attname || ' ' || attstorage::text || attcompression::text || coalesce(attstattarget, -1) || CASE WHEN attoptions::text ~ 'n_dis' THEN 'n' ELSE '' END, ', ' ORDER BY attrelid::regclass::text, attnum) FROM pg_attribute WHERE attrelid IN ('k'::regclass, 'm'::regclass, 'n'::regclass) AND attnum > 0 = k.a p-1, k.b x-1, m.a p6, m.b xp-1, m.c x-1n, n.A p-1, n.b e-1
 -- check SELECT string_agg(description, ', ' ORDER BY description) FROM pg_description WHERE objoid >= 16384 = new, of n
 --- triggers of partitions that fire at other times
 CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';

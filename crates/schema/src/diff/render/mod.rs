@@ -164,8 +164,19 @@ impl<'a, 'b> Writer<'a, 'b> {
                 detach.chain(drop).collect()
             }
             Body::Column(column) => {
-                let only = if self.items.alone.contains(&node) { "ONLY " } else { "" };
-                let sql = format!("ALTER TABLE {only}{} DROP COLUMN {}", owner_name(key), ident(&key.name));
+                let (table, name) = (owner_name(key), ident(&key.name));
+                let alone = self.items.alone.contains(&node);
+                let only = if alone { "ONLY " } else { "" };
+                // From PostgreSQL 18 on a NOT NULL that goes with its column alone stays in the children as one that they inherit, though
+                // from nobody: they could never lose it.
+                let mut first = String::new();
+                if alone && column.identity.is_some() {
+                    first += &format!("ALTER COLUMN {name} DROP IDENTITY, ");
+                }
+                if alone && column.not_null {
+                    first += &format!("ALTER COLUMN {name} DROP NOT NULL, ");
+                }
+                let sql = format!("ALTER TABLE {only}{table} {first}DROP COLUMN {name}");
                 // A generated column's values are made again from the others.
                 let stored = matches!(item.after.map(|object| &object.body), Some(Body::Column(after)) if after.generated.is_none());
                 if column.generated.is_some() && !stored {
