@@ -30,6 +30,8 @@ enum Lost {
     Before,
     /// It ended at work.
     Midway,
+    /// The same as Before, after the request was cancelled: it is not tried again.
+    Cancelled,
 }
 
 /// A request that has no good end.
@@ -61,13 +63,36 @@ pub(super) async fn run(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result
 /// # Errors
 /// As [`run`].
 pub(super) async fn begin(app: &App, target: &Arc<Target>, frame: &[u8]) -> Result<(Answer, Lease), Broken> {
+    begin_until(app, target, frame, std::future::pending()).await
+}
+
+/// As [`begin`], of something that may be cancelled: the executor is, and says what came of it. One that does not answer is ended.
+///
+/// # Errors
+/// As [`run`]; 57014 if it was cancelled before an executor had it.
+async fn begin_until(
+    app: &App,
+    target: &Arc<Target>,
+    frame: &[u8],
+    cancelled: impl Future<Output = ()>,
+) -> Result<(Answer, Lease), Broken> {
     let wait = app.settings().queue_timeout;
+    tokio::pin!(cancelled);
     for _ in 0..ATTEMPTS {
-        let mut lease = app.pool.acquire(target, wait).await.map_err(Broken::NotBegun)?;
-        match exchange(&mut lease, frame).await {
+        let mut lease = tokio::select! {
+            biased;
+            () = &mut cancelled => return Err(Broken::NotBegun(deploy::was_cancelled())),
+            lease = app.pool.acquire(target, wait) => lease.map_err(Broken::NotBegun)?,
+        };
+        let pid = lease.pid();
+        match until(exchange(&mut lease, frame), pid, &mut cancelled).await {
             Ok((FrameKind::Failure, payload)) => return Err(Broken::Begun(decode(&payload).map_err(Broken::Begun)?)),
             Ok(answer) => return Ok((answer, lease)),
             Err(Lost::Before) => lease.discard(),
+            Err(Lost::Cancelled) => {
+                lease.discard();
+                return Err(Broken::NotBegun(deploy::was_cancelled()));
+            }
             Err(Lost::Midway) => {
                 lease.discard();
                 return Err(Broken::Begun(ended_midway().database(&*target.database)));
@@ -75,6 +100,30 @@ pub(super) async fn begin(app: &App, target: &Arc<Target>, frame: &[u8]) -> Resu
         }
     }
     Err(Broken::NotBegun(not_begun(target)))
+}
+
+/// An exchange with an executor, which is cancelled when `cancelled` resolves.
+async fn until(
+    work: impl Future<Output = Result<Answer, Lost>>,
+    pid: i32,
+    cancelled: impl Future<Output = ()>,
+) -> Result<Answer, Lost> {
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        answer = &mut work => answer,
+        () = cancelled => {
+            worker::cancel(pid);
+            match tokio::time::timeout(CANCEL_PATIENCE, &mut work).await {
+                Ok(Err(Lost::Before)) => Err(Lost::Cancelled),
+                Ok(answer) => answer,
+                Err(_) => {
+                    worker::terminate(pid);
+                    Err(Lost::Midway)
+                }
+            }
+        }
+    }
 }
 
 fn not_begun(target: &Target) -> Failure {
@@ -114,14 +163,11 @@ pub(super) async fn request<A: DeserializeOwned>(
     if matches!(request, ExecutorRequest::Control(_)) {
         app.require_writable()?;
     }
-    let frame = encode(FrameKind::Request, request)
-        .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
-    let (_, payload) = run(app, target, &frame).await?;
+    let (_, payload) = run(app, target, &frame_of(request)?).await?;
     decode(&payload)
 }
 
-/// As [`request`], of something that may be cancelled and whose end is to be known then too: the executor is cancelled, and says what came
-/// of it. One that does not answer is ended.
+/// As [`request`], of something that may be cancelled and whose end is to be known then too.
 ///
 /// # Errors
 /// As [`request`]; 57014 if it was cancelled before an executor had it.
@@ -131,44 +177,12 @@ pub(super) async fn request_until<A: DeserializeOwned>(
     request: &ExecutorRequest,
     cancelled: impl Future<Output = ()>,
 ) -> Result<A, Failure> {
-    let frame = encode(FrameKind::Request, request)
-        .map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))?;
-    tokio::pin!(cancelled);
-    for _ in 0..ATTEMPTS {
-        let mut lease = tokio::select! {
-            biased;
-            () = &mut cancelled => return Err(deploy::was_cancelled()),
-            lease = app.pool.acquire(target, app.settings().queue_timeout) => lease?,
-        };
-        let pid = lease.pid();
-        let answer = {
-            let work = exchange(&mut lease, &frame);
-            tokio::pin!(work);
-            tokio::select! {
-                answer = &mut work => answer,
-                () = &mut cancelled => {
-                    worker::cancel(pid);
-                    match tokio::time::timeout(CANCEL_PATIENCE, &mut work).await {
-                        Ok(answer) => answer,
-                        Err(_) => {
-                            worker::terminate(pid);
-                            Err(Lost::Midway)
-                        }
-                    }
-                }
-            }
-        };
-        match answer {
-            Ok((FrameKind::Failure, payload)) => return Err(decode(&payload)?),
-            Ok((_, payload)) => return decode(&payload),
-            Err(Lost::Before) => lease.discard(),
-            Err(Lost::Midway) => {
-                lease.discard();
-                return Err(ended_midway().database(&*target.database));
-            }
-        }
-    }
-    Err(not_begun(target))
+    let ((_, payload), _) = begin_until(app, target, &frame_of(request)?, cancelled).await?;
+    decode(&payload)
+}
+
+fn frame_of(request: &ExecutorRequest) -> Result<Vec<u8>, Failure> {
+    encode(FrameKind::Request, request).map_err(|error| Failure::new(ErrorCode::PayloadTooLarge, error.to_string()))
 }
 
 fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Failure> {
