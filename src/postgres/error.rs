@@ -44,6 +44,11 @@ impl PgError {
     pub(crate) fn new(sqlstate: &str, message: impl Into<String>) -> PgError {
         PgError { sqlstate: sqlstate.to_owned(), message: message.into(), ..PgError::default() }
     }
+
+    /// The error without what says in which statement it came up.
+    pub(crate) fn without_statement(self) -> PgError {
+        PgError { context: None, position: 0, internal_position: 0, internal_query: None, ..self }
+    }
 }
 
 thread_local! {

@@ -137,7 +137,9 @@ impl Caller {
             self.generation = generation;
         }
         if !self.functions.contains_key(name) {
-            let found = catalog::functions(name)?;
+            // Of an error there the caller is not told the statement: it is this extension's own.
+            let found = postgres::catch(|| catalog::functions(name))
+                .unwrap_or_else(|error| Err(error.without_statement().into()))?;
             if found.is_empty() {
                 // Not remembered: a caller can think of any number of names.
                 return Err(resolve::unknown(name));

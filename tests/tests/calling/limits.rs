@@ -138,3 +138,16 @@ fn the_limit_of_ordinary_sessions_is_not_that_of_calls() {
     assert_eq!(platform.call("nap", json!([0.5])).value(), 0.5);
     assert_eq!(platform.call("nap", json!([0.5])).value(), 0.5);
 }
+
+#[test]
+fn a_call_whose_function_is_not_found_in_time_shows_no_statement_of_ours() {
+    let cluster = Cluster::builder().start();
+    let platform = Platform::register(&cluster, "looked_up", &naps());
+    let mut superuser = platform.connect();
+    let mut held = sql::done(superuser.transaction());
+    sql::done(held.batch_execute("LOCK TABLE public._stonescriptdb_gateway_functions"));
+    let answer = call(&platform, "300", "nap", 0.0).error(504, "query_failed").field("sqlstate", "57014");
+    assert!(answer.json["context"].is_null() && !answer.text.contains("pg_catalog"), "{answer}");
+    sql::done(held.rollback());
+    call(&platform, "20000", "nap", 0.0).ok();
+}
