@@ -68,6 +68,7 @@ CREATE TABLE bundle (
     elevated jsonb,
     kinds text[],
     proved_at timestamptz,
+    proved_on integer,
     PRIMARY KEY (platform, sha256)
 );
 ALTER TABLE bundle ALTER COLUMN archive SET STORAGE EXTERNAL;
@@ -83,6 +84,7 @@ COMMENT ON COLUMN bundle.clonable IS 'its migrations leave no rows, so that new 
 COMMENT ON COLUMN bundle.elevated IS 'its extensions that only a superuser can install';
 COMMENT ON COLUMN bundle.kinds IS 'the kinds of files that it has';
 COMMENT ON COLUMN bundle.proved_at IS 'when it was built from nothing';
+COMMENT ON COLUMN bundle.proved_on IS 'the major version of the server that it was built on: another one writes its catalog otherwise, and builds it anew';
 COMMENT ON COLUMN bundle.deployed_at IS 'when a deployment of it last succeeded; the newest one makes new tenants';
 
 CREATE TABLE template (

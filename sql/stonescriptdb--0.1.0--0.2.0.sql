@@ -497,6 +497,11 @@ GRANT SELECT ON stats, stats_latency, stats_calls, stats_executors, stats_queues
     TO stonescriptdb_admin;
 UPDATE platform SET name = name;
 
+-- Proofs of other major versions -----------------------------------------------------------------------------------------------
+
+ALTER TABLE bundle ADD COLUMN proved_on integer;
+COMMENT ON COLUMN bundle.proved_on IS 'the major version of the server that it was built on: another one writes its catalog otherwise, and builds it anew';
+
 -- Clocks jump ----------------------------------------------------------------------------------------------------------------
 
 ALTER TABLE database ADD COLUMN touches bigint NOT NULL DEFAULT 0;

@@ -43,3 +43,4 @@ pub(crate) use sql_function::{Arguments, Returned};
 pub(crate) use transaction::{
     commits, in_transaction, read_only_transaction, subtransaction, transaction, with_new_snapshot,
 };
+pub(crate) use version::MAJOR;

@@ -4,6 +4,9 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
+/// The major version of the server: a library is loaded by no other than that which it was built for.
+pub(crate) const MAJOR: i32 = (pg_sys::PG_VERSION_NUM / 10_000) as i32;
+
 unsafe extern "C-unwind" {
     // nodes/nodeFuncs.h. pgrx does not bind it; from 16 on the name is a macro over the `_impl`.
     #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]

@@ -23,6 +23,7 @@ pub struct Builder {
     extension: bool,
     wait: bool,
     primary: Option<PathBuf>,
+    programs: PathBuf,
 }
 
 impl Default for Builder {
@@ -37,6 +38,7 @@ impl Default for Builder {
             extension: true,
             wait: true,
             primary: None,
+            programs: server::bin_dir().to_owned(),
         }
     }
 }
@@ -90,6 +92,12 @@ impl Builder {
         self
     }
 
+    /// Of another PostgreSQL, whose programs are in this folder: an older one, from which pg_upgrade shall lead to that of the tests.
+    pub fn programs(mut self, folder: &Path) -> Self {
+        self.programs = folder.to_owned();
+        self
+    }
+
     /// A hot standby of another cluster, by pg_basebackup. The extension is the primary's.
     pub fn standby_of(mut self, primary: &Cluster) -> Self {
         self.primary = Some(primary.socket_dir());
@@ -113,6 +121,13 @@ impl Builder {
             server::make_dir(dir);
         }
         let copy = match &self.primary {
+            None if self.programs != server::bin_dir() => {
+                // What newer ones do by themselves: pg_upgrade wants it to be the same.
+                let checksums: &[&str] = if server::major() >= 18 { &["--data-checksums"] } else { &[] };
+                let mut initdb = initdb(&self.programs, &dir.join("data"));
+                initdb.args(checksums);
+                initdb
+            }
             None => {
                 let mut copy = server::command("cp", &dir);
                 copy.arg("-a").arg(template()).arg(dir.join("data"));
@@ -140,7 +155,8 @@ impl Builder {
         for (name, value) in self.all_settings(&dir, port) {
             add_setting(&dir.join("data"), &name, &value).map_err(|e| format!("postgresql.conf: {e}"))?;
         }
-        let cluster = Cluster::launch(dir, port, self.control_database, self.admin_token, self.environment)?;
+        let cluster =
+            Cluster::launch(dir, self.programs, port, self.control_database, self.admin_token, self.environment)?;
         if self.extension {
             cluster.try_create_extension(self.wait)?;
         }
@@ -179,12 +195,16 @@ pub(crate) fn add_setting(data_dir: &Path, name: &str, value: &str) -> io::Resul
 fn template() -> &'static Path {
     static TEMPLATE: LazyLock<PathBuf> = LazyLock::new(|| {
         let dir = server::base_dir().join("template");
-        let mut initdb = server::command(server::bin_dir().join("initdb"), server::base_dir());
-        initdb
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(&dir);
-        server::run(initdb);
+        server::run(initdb(server::bin_dir(), &dir));
         dir
     });
     &TEMPLATE
+}
+
+fn initdb(programs: &Path, data_dir: &Path) -> std::process::Command {
+    let mut initdb = server::command(programs.join("initdb"), server::base_dir());
+    initdb
+        .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "-D"])
+        .arg(data_dir);
+    initdb
 }

@@ -25,6 +25,8 @@ const SERVER_WORKER: &str = "SELECT pid::text FROM pg_stat_activity WHERE backen
 /// the database `postgres`. It stops and its directory goes when this is dropped; if that is in a panic, the end of its log is printed.
 pub struct Cluster {
     dir: PathBuf,
+    /// Where `postgres` is.
+    programs: PathBuf,
     port: u16,
     control_database: String,
     admin_token: Option<String>,
@@ -61,13 +63,14 @@ impl Cluster {
     /// Starts the server on a data directory that is there and not running, without the extension so far.
     pub(crate) fn launch(
         dir: PathBuf,
+        programs: PathBuf,
         port: u16,
         control_database: String,
         admin_token: Option<String>,
         environment: Vec<(String, String)>,
     ) -> Result<Cluster, String> {
         let (extension, process) = (Mutex::new(false), Mutex::new(None));
-        let cluster = Cluster { dir, port, control_database, admin_token, environment, extension, process };
+        let cluster = Cluster { dir, programs, port, control_database, admin_token, environment, extension, process };
         cluster.try_launch()?;
         Ok(cluster)
     }
@@ -128,9 +131,14 @@ impl Cluster {
             .connect(NoTls)
     }
 
+    /// The folder of this cluster's programs: what [`Builder::programs`](crate::Builder::programs) was given.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// A command like `pg_dump` or `psql` that speaks to this cluster as superuser.
     pub fn client_program(&self, program: &str) -> std::process::Command {
-        let mut command = server::command(server::bin_dir().join(program), &self.dir);
+        let mut command = server::command(self.programs.join(program), &self.dir);
         command.env("PGHOST", self.socket_dir()).env("PGPORT", SOCKET_PORT.to_string()).env("PGUSER", "postgres");
         command
     }
@@ -302,7 +310,7 @@ impl Cluster {
         // By env, so that what is to be loaded into the server is not loaded into what runs as root before it.
         let mut command = server::command_that_dies_with_us("env", &self.dir);
         command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
-        command.arg(server::bin_dir().join("postgres")).arg("-D").arg(self.data_dir());
+        command.arg(self.programs.join("postgres")).arg("-D").arg(self.data_dir());
         command.stdout(log.try_clone().map_err(|e| e.to_string())?).stderr(log);
         let child = process.insert(server::spawn(command).map_err(|e| format!("postgres: {e}"))?);
 

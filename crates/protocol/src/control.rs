@@ -273,10 +273,19 @@ pub struct Refused {
 }
 
 /// The proof of the bundle that a database is in the state of.
-#[derive(Serialize, Deserialize, Debug, PartialEq, Eq, Clone)]
+#[derive(Serialize, Deserialize, Debug)]
 pub struct ProofOf {
     /// The proof.
-    pub proof: String,
+    pub shown: Shown,
     /// The deployment that brought it there.
     pub deployed_by: Option<String>,
+}
+
+/// Whether there is a proof.
+#[derive(Serialize, Deserialize, Debug)]
+pub enum Shown {
+    /// This is it.
+    Proof(String),
+    /// There is one of another major version of the server only; with this the bundle can be proved anew. It is for no database.
+    ToProve(Box<Prepared>),
 }

@@ -21,8 +21,8 @@ mod trace;
 
 pub use archive::Archive;
 pub use control::{
-    Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, ProofOf, Refused, Settled, Template,
-    TemplateKey,
+    Asked, ControlRequest, Deployment, Prepared, PreparedBundle, PreparedDatabase, ProofOf, Refused, Settled, Shown,
+    Template, TemplateKey,
 };
 pub use deployment::{
     AdoptRequest, Change, DeployAnswer, DeployMode, DeployOptions, DeployReport, DeployRequest, DriftRow,

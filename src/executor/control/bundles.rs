@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use stonescriptdb_bundle::{Bundle, Kind};
-use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, PreparedBundle, TemplateKey};
+use stonescriptdb_protocol::{
+    DeployMode, DeployOptions, ErrorCode, ExtensionSpec, Failure, FleetOptions, Prepared, PreparedBundle, TemplateKey,
+};
 
 use super::{registry, spi};
 use crate::executor::deploy::sources;
 use crate::kept;
+use crate::postgres::MAJOR;
 use crate::query;
 
 /// The bundles that the databases of a deployment are to get, each once.
@@ -142,12 +145,12 @@ fn sha256_hex(bytes: &[u8]) -> String {
     sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a bundle was proved, so that it need not be parsed.
+/// Whether a bundle was proved by this major version, so that it need not be parsed.
 fn is_proved(platform_key: &str, sha256: &str) -> Result<bool, Failure> {
     let proved = kept::one::<bool>(
         "SELECT EXISTS (SELECT FROM stonescriptdb.bundle b JOIN stonescriptdb.platform p ON p.name = b.platform
-                        WHERE p.key = $1 AND b.sha256 = $2 AND b.proved_at IS NOT NULL)",
-        &[platform_key.into(), sha256.into()],
+                        WHERE p.key = $1 AND b.sha256 = $2 AND b.proved_on = $3)",
+        &[platform_key.into(), sha256.into(), MAJOR.into()],
     );
     Ok(proved? == Some(true))
 }
@@ -213,6 +216,31 @@ fn bundle(
         proved: None,
         alike,
         elevated_extensions: elevated,
+    })
+}
+
+/// A stored bundle as a deployment to no database.
+///
+/// # Errors
+/// As [`Chosen::place_of_stored`].
+pub(super) fn of_nothing(key: &TemplateKey) -> Result<Prepared, Failure> {
+    let (owner_role, call_role) = registry::roles_of(&key.platform)?;
+    let mut chosen = Chosen::new(&key.platform, None);
+    chosen.place_of_stored(&key.sha256)?;
+    let (bundles, warnings) = chosen.into_parts();
+    Ok(Prepared {
+        mode: DeployMode::Register,
+        options: DeployOptions::default(),
+        fleet: FleetOptions::default(),
+        is_single: true,
+        platform: key.platform.clone(),
+        schema: String::new(),
+        owner_role,
+        call_role,
+        by: None,
+        bundles,
+        databases: Vec::new(),
+        warnings,
     })
 }
 

@@ -7,6 +7,7 @@ use stonescriptdb_protocol::{ErrorCode, ExtensionSpec, Failure, Named, Proved, T
 
 use super::{execute, spi};
 use crate::kept;
+use crate::postgres::MAJOR;
 use crate::query;
 
 /// A platform's row.
@@ -246,12 +247,13 @@ pub(super) fn kinds(platform: &str, sha256: &str) -> Result<Vec<String>, Failure
     Ok(kinds?.unwrap_or_default().into_iter().flatten().collect())
 }
 
-/// What was proved of a bundle, without the proof itself, and its extensions that only a superuser can install.
+/// What this major version of the server has proved of a bundle, without the proof itself, and its extensions that only a superuser can
+/// install.
 pub(super) fn proved(key: &TemplateKey) -> Result<Option<(Proved, Vec<ExtensionSpec>)>, Failure> {
     kept::select(
         "SELECT seeds, summary::text, clonable, elevated::text, fingerprint, plain, bodies FROM stonescriptdb.bundle
-                 WHERE platform = $1 AND sha256 = $2 AND proved_at IS NOT NULL",
-        &[key.platform.as_str().into(), key.sha256.as_str().into()],
+                 WHERE platform = $1 AND sha256 = $2 AND proved_on = $3",
+        &[key.platform.as_str().into(), key.sha256.as_str().into(), MAJOR.into()],
         |mut rows| {
             let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
             let unreadable = |error: serde_json::Error| Failure::internal(error.to_string());

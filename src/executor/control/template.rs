@@ -1,10 +1,10 @@
 //! Templates: databases in which bundles were built from nothing, kept closed to make tenants from.
 
-use stonescriptdb_protocol::{Failure, ProofOf, Proved, Template, TemplateKey};
+use stonescriptdb_protocol::{Failure, ProofOf, Proved, Shown, Template, TemplateKey};
 
-use super::{execute, execute_once, registry, roles, spi};
+use super::{bundles, execute, execute_once, registry, roles, spi};
 use crate::kept;
-use crate::postgres::{quote_identifier, toplevel, transaction};
+use crate::postgres::{MAJOR, quote_identifier, toplevel, transaction};
 use crate::query;
 
 const PREFIX: &str = "stonescriptdb_template_";
@@ -31,8 +31,9 @@ pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
         let (owner, call) = registry::roles_of(&key.platform)?;
         let is_ready = query::one::<bool>(
             "SELECT EXISTS (SELECT FROM stonescriptdb.template t JOIN pg_database c ON c.oid = t.datid AND c.datname = t.database
-                            WHERE t.platform = $1 AND t.sha256 = $2 AND t.state = 'ready')",
-            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+                            JOIN stonescriptdb.bundle b USING (platform, sha256)
+                            WHERE platform = $1 AND sha256 = $2 AND t.state = 'ready' AND b.proved_on = $3)",
+            &[key.platform.as_str().into(), key.sha256.as_str().into(), MAJOR.into()],
         )
         .map_err(spi)?;
         Ok::<_, Failure>((stored_name(key)?, is_ready == Some(true), owner, call))
@@ -40,7 +41,7 @@ pub(super) fn ensure(key: &TemplateKey) -> Result<Template, Failure> {
     if let (Some(database), true) = (&known, is_ready) {
         return Ok(Template { database: database.clone(), is_ready });
     }
-    // Half built, or its database was dropped by other means.
+    // Half built, another major version's, or its database was dropped by other means.
     if let Some(leftover) = known {
         drop_database(&leftover)?;
     }
@@ -73,7 +74,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
     transaction(|| {
         execute(
             "UPDATE stonescriptdb.bundle SET proof = $3, seeds = $4, summary = $5::jsonb, clonable = $6, fingerprint = $7, plain = $8,
-                 bodies = $9, proved_at = clock_timestamp()
+                 bodies = $9, proved_on = $10, proved_at = clock_timestamp()
              WHERE platform = $1 AND sha256 = $2",
             &[
                 key.platform.as_str().into(),
@@ -85,6 +86,7 @@ pub(super) fn seal(key: &TemplateKey, proved: &Proved) -> Result<(), Failure> {
                 proved.fingerprint.as_str().into(),
                 proved.plain.into(),
                 proved.bodies.as_deref().into(),
+                MAJOR.into(),
             ],
         )?;
         execute(
@@ -274,36 +276,44 @@ fn keys(query: &'static str, argument: &str) -> Result<Vec<TemplateKey>, Failure
     })
 }
 
-/// The proof of a bundle.
+/// The proof of a bundle, if this major version of the server made it: another one's catalogs are written otherwise.
 ///
 /// # Errors
 /// PostgreSQL's own.
 pub(super) fn proof(key: &TemplateKey) -> Result<Option<String>, Failure> {
     transaction(|| {
         query::one::<String>(
-            "SELECT (SELECT proof FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2)",
-            &[key.platform.as_str().into(), key.sha256.as_str().into()],
+            "SELECT (SELECT proof FROM stonescriptdb.bundle WHERE platform = $1 AND sha256 = $2 AND proved_on = $3)",
+            &[key.platform.as_str().into(), key.sha256.as_str().into(), MAJOR.into()],
         )
         .map_err(|error| spi(error).into())
     })
 }
 
-/// The proof of the bundle whose state a database is in.
+/// The proof of the bundle whose state a database is in, or what it takes to prove it anew.
 ///
 /// # Errors
-/// PostgreSQL's own.
+/// PostgreSQL's own; what keeps the bundle from being built on this server.
 pub(super) fn proof_of_database(database: &str) -> Result<Option<ProofOf>, Failure> {
     transaction(|| {
-        kept::select(
-            "SELECT b.proof, d.deployment_id::text FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
+        let found = kept::select(
+            "SELECT CASE WHEN b.proved_on = $2 THEN b.proof END, d.deployment_id::text, b.platform, b.sha256
+             FROM stonescriptdb.database d JOIN pg_database c ON c.oid = d.datid
              JOIN stonescriptdb.bundle b ON b.platform = d.platform AND b.sha256 = d.bundle_sha256
              WHERE c.datname = $1 AND b.proof IS NOT NULL",
-            &[database.into()],
+            &[database.into(), MAJOR.into()],
             |mut rows| {
                 let Some(row) = rows.next() else { return Ok::<_, Failure>(None) };
-                let proof = row.get::<String>(1).map_err(spi)?.unwrap_or_default();
-                Ok(Some(ProofOf { proof, deployed_by: row.get::<String>(2).map_err(spi)? }))
+                let text = |place| row.get::<String>(place).map_err(spi);
+                let key = TemplateKey { platform: text(3)?.unwrap_or_default(), sha256: text(4)?.unwrap_or_default() };
+                Ok(Some((text(1)?, text(2)?, key)))
             },
-        )
+        )?;
+        let Some((proof, deployed_by, key)) = found else { return Ok(None) };
+        let shown = match proof {
+            Some(proof) => Shown::Proof(proof),
+            None => Shown::ToProve(Box::new(bundles::of_nothing(&key)?)),
+        };
+        Ok(Some(ProofOf { shown, deployed_by }))
     })
 }

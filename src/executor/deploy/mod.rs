@@ -43,7 +43,7 @@ use std::collections::BTreeSet;
 
 use pgrx::Spi;
 use stonescriptdb_protocol::{DeployAnswer, DeployReport, DeployRequest, ErrorCode, Failure, PlannedStep, Start};
-use stonescriptdb_schema::{Class, Deviation, Difference, Key, Kind, Model, ObjectName, differences};
+use stonescriptdb_schema::{Class, Deviation, Difference, Key, Kind, Loss, Model, ObjectName, differences};
 
 use crate::error::from_postgres;
 use crate::kept;
@@ -253,9 +253,10 @@ fn only(paths: &[String]) -> Option<&str> {
     }
 }
 
-/// `allow` or `force` covers a kind of change.
-fn is_allowed(request: &DeployRequest, kind: &str) -> bool {
-    request.options.force || request.options.allow.iter().any(|allowed| allowed == kind)
+/// `allow` or `force` covers a kind of change; what has no kind is covered by `force` only.
+fn is_allowed(request: &DeployRequest, loss: Option<Loss>) -> bool {
+    let options = &request.options;
+    options.force || loss.is_some_and(|loss| options.allow.iter().any(|allowed| allowed == loss.word()))
 }
 
 /// Whether a table, view or sequence of that name is there.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stonescriptdb_protocol::{Change, DeployRequest, ErrorCode, Failure, PlannedStep, Validation};
-use stonescriptdb_schema::{Classified, Key, Kind, Model, Rename, Safety, Step, Wanted};
+use stonescriptdb_schema::{Classified, Key, Kind, Loss, Model, Rename, Safety, Step, Wanted};
 
 use super::is_allowed;
 use super::proof::Places;
@@ -27,7 +27,7 @@ fn told(change: &Classified) -> Change {
         to_type: change.to_type.clone(),
         compatibility: change.safety.word().to_owned(),
         reason: change.reason.clone(),
-        allow: change.allow.clone(),
+        allow: change.allow.map(|loss| loss.word().to_owned()),
     }
 }
 
@@ -39,11 +39,11 @@ pub(super) fn refuse(request: &DeployRequest, changes: &[Classified], places: &P
     let blocked: Vec<&Classified> = changes
         .iter()
         .filter(|change| change.safety != Safety::Safe)
-        .filter(|change| !is_allowed(request, change.allow.as_deref().unwrap_or("everything")))
+        .filter(|change| !is_allowed(request, change.allow))
         .collect();
     let Some(first) = blocked.first() else { return Ok(()) };
     let reasons: Vec<String> = blocked.iter().map(|change| format!("{}: {}", change.table, change.reason)).collect();
-    let kinds: BTreeSet<&str> = blocked.iter().filter_map(|change| change.allow.as_deref()).collect();
+    let kinds: BTreeSet<&str> = blocked.iter().filter_map(|change| change.allow).map(Loss::word).collect();
     let kinds: Vec<&str> = kinds.into_iter().collect();
     let lost = blocked.iter().any(|change| change.safety == Safety::Dataloss);
     let message = match (blocked.len(), lost) {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use stonescriptdb_protocol::{ControlRequest, DriftRow, ErrorCode, ExecutorRequest, Failure, ProofOf, TenantWork};
+use stonescriptdb_protocol::{
+    ControlRequest, DriftRow, ErrorCode, ExecutorRequest, Failure, Prepared, ProofOf, Shown, TenantWork,
+};
 
 use super::control_target;
 use super::life::work;
+use super::template::Bundles;
 use crate::server::lookup::Owned;
 use crate::server::{App, broker};
 
@@ -47,7 +50,12 @@ async fn one(app: &Arc<App>, owned: &Owned) -> Result<Vec<Value>, Failure> {
     let database = target.database.to_string();
     let load = ControlRequest::LoadProofOf { database: database.clone() };
     let proof: Option<ProofOf> = broker::request(app, &control_target(app), &ExecutorRequest::Control(load)).await?;
-    let Some(ProofOf { proof, deployed_by }) = proof else { return Ok(Vec::new()) };
+    let Some(ProofOf { shown, deployed_by }) = proof else { return Ok(Vec::new()) };
+    let proof = match shown {
+        Shown::Proof(proof) => proof,
+        // After pg_upgrade, or a restore into a server of another version.
+        Shown::ToProve(prepared) => prove(app, &prepared).await?,
+    };
     let found = match broker::request::<Vec<DriftRow>>(app, target, &ExecutorRequest::Check { proof }).await {
         Err(failure) if failure.code == ErrorCode::ConnectionFailed => {
             // What was dropped meanwhile has no drift.
@@ -66,4 +74,11 @@ async fn one(app: &Arc<App>, owned: &Owned) -> Result<Vec<Value>, Failure> {
                "object": row.object, "deviation": row.deviation, "detail": row.detail})
     };
     Ok(found.into_iter().map(row).collect())
+}
+
+async fn prove(app: &Arc<App>, prepared: &Prepared) -> Result<String, Failure> {
+    app.require_writable()?;
+    // Till then templates that are being built are taken for leftovers.
+    let _ = app.reconciled.subscribe().wait_for(|done| *done).await;
+    Bundles::new(app, prepared, None).proof(0).await
 }

@@ -11,7 +11,7 @@ use stonescriptdb_protocol::{ExecutorRequest, Failure, RestoredState, TenantWork
 
 use super::gate::enter;
 use super::life::work;
-use crate::server::pool::Target;
+use super::owner_of;
 use crate::server::{App, broker};
 
 /// A restore is looked at again after this, and then after twice as long, up to the most.
@@ -73,7 +73,7 @@ async fn is_settled(app: &Arc<App>, oid: u32) -> Result<bool, Failure> {
         return Ok(false);
     };
     let _pass = enter(app, &database, "restore").await?;
-    let owner = Arc::new(Target { database: database.as_str().into(), role: Some(owner_role.into()), calls: false });
+    let owner = owner_of(&database, &owner_role);
     let found = broker::request::<Option<RestoredState>>(app, &owner, &ExecutorRequest::RestoredState).await;
     app.pool.release(&owner);
     let state = match found {

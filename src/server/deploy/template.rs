@@ -8,9 +8,9 @@ use stonescriptdb_protocol::{
 };
 use tokio::sync::{Mutex, OnceCell};
 
-use super::control_target;
 use super::gate::{Pass, enter};
 use super::job::{Behind, behind};
+use super::{control_target, owner_of};
 use crate::server::pool::Target;
 use crate::server::{App, broker};
 
@@ -353,10 +353,6 @@ impl Drop for Building {
             drop(passes);
         });
     }
-}
-
-fn owner_of(database: &str, owner_role: &str) -> Arc<Target> {
-    Arc::new(Target { database: database.into(), role: Some(owner_role.into()), calls: false })
 }
 
 /// Ends what came to nothing. A template that was taken over goes back to whose it was if it is as it was.

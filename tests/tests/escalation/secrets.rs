@@ -1,6 +1,6 @@
 //! The admin token, which no log, view or session has, wherever it comes from.
 
-use acceptance::{ADMIN_TOKEN, Cluster, eventually, sql, wait::check};
+use acceptance::{ADMIN_TOKEN, Cluster, eventually, server, sql, wait::check};
 
 #[track_caller]
 fn wait_for(cluster: &Cluster, token: &str, status: u16) {
@@ -105,7 +105,8 @@ fn no_session_sees_the_admin_token() {
         }
     }
     // A parallel worker gets settings by their text.
-    sql::done(control.batch_execute("SET force_parallel_mode = on; SET max_parallel_workers_per_gather = 2"));
+    let parallel = if server::major() < 16 { "force_parallel_mode" } else { "debug_parallel_query" };
+    sql::done(control.batch_execute(&format!("SET {parallel} = on; SET max_parallel_workers_per_gather = 2")));
     let seen = sql::text(
         &mut control,
         "SELECT current_setting('stonescriptdb.admin_token') FROM (SELECT count(*) FROM pg_class) x",

@@ -36,7 +36,7 @@ const STATE: [(&str, &str); 9] = [
     (
         "platforms and tokens",
         "SELECT concat_ws(' ', name, key, owner_role, call_role) FROM stonescriptdb.platform
-         UNION ALL SELECT t::text FROM stonescriptdb.token t ORDER BY 1",
+         UNION ALL SELECT (to_jsonb(t) - 'last_used_at')::text FROM stonescriptdb.token t ORDER BY 1",
     ),
     (
         "tenants",

@@ -9,7 +9,7 @@ use crate::{TENANTS, dump, platform, there, wait_kept, works};
 /// Runs a script of pg_dumpall on a cluster in which nothing is but what initdb made. Of the statements only those may fail that make the
 /// role and the database which are there.
 #[track_caller]
-fn restore_all(cluster: &Cluster, script: &std::path::Path) {
+pub fn restore_all(cluster: &Cluster, script: &std::path::Path) {
     let mut psql = cluster.client_program("psql");
     psql.args(["-X", "-q", "-d", "postgres", "-f"]).arg(script);
     let output = server::run(psql);
@@ -19,7 +19,7 @@ fn restore_all(cluster: &Cluster, script: &std::path::Path) {
     assert_eq!(left, Vec::<&str>::new(), "{errors}");
 }
 
-fn restored_into() -> Cluster {
+pub fn restored_into() -> Cluster {
     Cluster::builder().without_extension().start()
 }
 

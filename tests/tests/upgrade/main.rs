@@ -1,6 +1,7 @@
 //! The registry outlives its server: dumped and restored, upgraded, of an older version, dropped and recovered.
 
 mod dumped;
+mod older;
 mod recovered;
 mod upgraded;
 mod version;
