@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Tar, full, gzip, read};
 use flate2::Compression;
@@ -12,6 +12,18 @@ use flate2::write::GzEncoder;
 use stonescriptdb_bundle::{Bundle, BundleError as E, Limits};
 
 const MIB: u64 = 1024 * 1024;
+
+/// The processor time of this thread so far. Tests judge it, which other work on the machine changes little, and not the clock.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+#[track_caller]
+fn took_less(start: Duration, seconds: u64) {
+    let took = processor_time() - start;
+    assert!(took < Duration::from_secs(seconds), "{took:?}");
+}
 
 /// A gzip of a file of `size` zero bytes, made without having them in memory.
 fn bomb(path: &str, size: u64) -> Vec<u8> {
@@ -89,9 +101,9 @@ fn a_million_entries_are_refused_quickly() {
         encoder.write_all(header).unwrap();
     }
     let archive = encoder.finish().unwrap();
-    let start = Instant::now();
+    let start = processor_time();
     assert_eq!(read(&archive).unwrap_err(), E::TooManyEntries { limit: 20_000 });
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    took_less(start, 5);
 }
 
 #[test]
@@ -139,21 +151,21 @@ fn a_claimed_size_allocates_nothing() {
             assert!(Bundle::read(&Tar::new().header(b'0', path.as_bytes(), size).0, &unlimited).is_err());
         }
     }
-    let start = Instant::now();
+    let start = processor_time();
     for _ in 0..1000 {
         let refused = Tar::new().header(b'0', b"tables/a.sql", 255 * MIB).read().unwrap_err();
         assert_eq!(refused, E::Truncated { path: Some("tables/a.sql".to_owned()) });
     }
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    took_less(start, 10);
 }
 
 #[test]
 fn empty_gzip_members_are_bounded() {
     let empty = gzip(b"");
     let archive = empty.repeat(1_000_000);
-    let start = Instant::now();
+    let start = processor_time();
     assert!(matches!(read(&archive), Err(E::TooManyGzipMembers { .. })));
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    took_less(start, 10);
 }
 
 #[test]
@@ -164,10 +176,10 @@ fn deep_and_many_paths_are_read_quickly() {
     for i in 0..19_000 {
         tar = tar.member(b'L', b"l", format!("x/{deep}{i}.md").as_bytes()).file("l", "");
     }
-    let start = Instant::now();
+    let start = processor_time();
     assert_eq!(read(&tar.clone().end()).unwrap_err(), E::NoFiles { path: None });
     assert_eq!(read(&tar.file("tables/a.sql", "").end()).unwrap().warnings.len(), 1);
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    took_less(start, 20);
 }
 
 #[test]

@@ -4,23 +4,8 @@
 mod common;
 
 use common::{Tar, full, gzip};
+use fastrand::Rng;
 use stonescriptdb_bundle::{Bundle, Kind, Limits};
-
-/// xorshift64*: the same on every machine, so that a failure can be had again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
 
 /// An archive with something of everything that the reader knows.
 fn rich() -> Vec<u8> {
@@ -38,28 +23,28 @@ fn rich() -> Vec<u8> {
         .end()
 }
 
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    for _ in 0..=random.below(4) {
-        let at = random.below(bytes.len());
-        match random.below(8) {
+fn mutate(random: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..=random.usize(..4) {
+        let at = random.usize(..bytes.len());
+        match random.usize(..8) {
             0 => bytes.truncate(at),
-            1 => bytes[at] ^= 1 << random.below(8),
-            2 => bytes[at] = random.next() as u8,
-            3 => bytes.insert(at, random.next() as u8),
+            1 => bytes[at] ^= 1 << random.usize(..8),
+            2 => bytes[at] = random.u8(..),
+            3 => bytes.insert(at, random.u8(..)),
             4 => drop(bytes.remove(at)),
             5 => {
-                let end = bytes.len().min(at + random.below(600));
+                let end = bytes.len().min(at + random.usize(..600));
                 bytes.drain(at..end);
             }
             6 => {
-                let end = bytes.len().min(at + random.below(600));
+                let end = bytes.len().min(at + random.usize(..600));
                 let part = bytes[at..end].to_vec();
-                let to = random.below(bytes.len());
+                let to = random.usize(..bytes.len());
                 bytes.splice(to..to, part);
             }
             _ => {
-                let end = bytes.len().min(at + random.below(20));
-                bytes[at..end].fill([0, 0xff, b'7', b' ', b'/', b'.'][random.below(6)]);
+                let end = bytes.len().min(at + random.usize(..20));
+                bytes[at..end].fill([0, 0xff, b'7', b' ', b'/', b'.'][random.usize(..6)]);
             }
         }
         if bytes.is_empty() {
@@ -104,14 +89,14 @@ fn check(archive: &[u8], limits: &Limits) -> bool {
     true
 }
 
-fn rounds(seed: u64, count: usize, make: impl Fn(&mut Random) -> Vec<u8>) -> usize {
-    let mut random = Random(seed);
+fn rounds(seed: u64, count: usize, make: impl Fn(&mut Rng) -> Vec<u8>) -> usize {
+    let mut random = Rng::with_seed(seed);
     let limits = [
         Limits::default(),
         Limits { max_archive_bytes: 100_000, max_unpacked_bytes: 40_000, max_entries: 12, max_ratio: 1 },
         Limits { max_unpacked_bytes: u64::MAX, max_entries: usize::MAX, ..Limits::default() },
     ];
-    (0..count).filter(|_| check(&make(&mut random), &limits[random.below(3)])).count()
+    (0..count).filter(|_| check(&make(&mut random), &limits[random.usize(..3)])).count()
 }
 
 #[test]
@@ -133,15 +118,15 @@ fn damaged_tar_with_valid_checksums() {
     let survivors = rounds(2, 12_000, |random| {
         let mut bytes = tar.clone();
         // Half of the damage goes to headers, which are a small part of the bytes.
-        if random.below(2) == 0 {
+        if random.usize(..2) == 0 {
             let blocks: Vec<usize> =
                 (0..bytes.len() / 512).filter(|i| &bytes[i * 512 + 257..i * 512 + 262] == b"ustar").collect();
-            for _ in 0..=random.below(3) {
-                let block = blocks[random.below(blocks.len())];
+            for _ in 0..=random.usize(..3) {
+                let block = blocks[random.usize(..blocks.len())];
                 let field =
-                    [0..100, 100..124, 124..136, 156..157, 157..257, 257..265, 345..500][random.below(7)].clone();
-                bytes[block * 512 + field.start + random.below(field.len())] =
-                    [random.next() as u8, b"0125LKxgS/."[random.below(11)], 0][random.below(3)];
+                    [0..100, 100..124, 124..136, 156..157, 157..257, 257..265, 345..500][random.usize(..7)].clone();
+                bytes[block * 512 + field.start + random.usize(..field.len())] =
+                    [random.u8(..), b"0125LKxgS/."[random.usize(..11)], 0][random.usize(..3)];
             }
         } else {
             mutate(random, &mut bytes);
@@ -176,18 +161,18 @@ fn damaged_tar_in_gzip() {
 #[test]
 fn noise() {
     rounds(5, 5000, |random| {
-        let mut bytes: Vec<u8> = (0..random.below(3000)).map(|_| random.next() as u8).collect();
-        if random.below(2) == 0 {
-            bytes.splice(0..0, [0x1f, 0x8b, 8, random.next() as u8 & 31, 0, 0, 0, 0, 0, 3]);
+        let mut bytes: Vec<u8> = (0..random.usize(..3000)).map(|_| random.u8(..)).collect();
+        if random.usize(..2) == 0 {
+            bytes.splice(0..0, [0x1f, 0x8b, 8, random.u8(..) & 31, 0, 0, 0, 0, 0, 3]);
         }
         bytes
     });
     rounds(6, 3000, |random| {
         let mut tar = Tar::new();
-        for _ in 0..random.below(6) {
-            let name: Vec<u8> = (0..random.below(40)).map(|_| b"tables/.a\\:\xff\n1ql"[random.below(16)]).collect();
-            let data: Vec<u8> = (0..random.below(700)).map(|_| b"1 path=a\n\0"[random.below(10)]).collect();
-            tar = tar.member(b"\x0001234567xgLKSV"[random.below(15)], &name, &data);
+        for _ in 0..random.usize(..6) {
+            let name: Vec<u8> = (0..random.usize(..40)).map(|_| b"tables/.a\\:\xff\n1ql"[random.usize(..16)]).collect();
+            let data: Vec<u8> = (0..random.usize(..700)).map(|_| b"1 path=a\n\0"[random.usize(..10)]).collect();
+            tar = tar.member(b"\x0001234567xgLKSV"[random.usize(..15)], &name, &data);
         }
         tar.end()
     });

@@ -39,62 +39,46 @@ fn run(target: &str, check: fn(&[u8])) {
     let files: Vec<&[u8]> = corpus.iter().map(|(_, bytes)| bytes.as_slice()).collect();
     for round in 0..rounds {
         // Each round by itself, so that one that fails can be had without those before it.
-        let mut random = Random((seed.wrapping_mul(1_000_003) ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
+        let mut random = fastrand::Rng::with_seed(seed.wrapping_mul(1_000_003) ^ round);
         let bytes = mutated(&mut random, &files);
         let outcome = std::panic::catch_unwind(|| check(&bytes));
         assert!(outcome.is_ok(), "{target}: round {round} of the seed {seed}: b\"{}\"", bytes.escape_ascii());
     }
 }
 
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) % bound.max(1) as u64) as usize
-    }
-
-    /// Short ones more often.
-    fn length(&mut self) -> usize {
-        let bound = 1 << self.below(10);
-        self.below(bound)
-    }
+/// Short ones more often.
+fn length(random: &mut fastrand::Rng) -> usize {
+    let bound = 1 << random.usize(..10);
+    random.usize(..bound)
 }
 
 /// One of the files, changed in one to eight places.
-fn mutated(random: &mut Random, files: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = files[random.below(files.len())].to_vec();
-    for _ in 0..=random.below(8) {
-        let at = random.below(bytes.len() + 1);
-        let end = bytes.len().min(at + 1 + random.length());
-        match random.below(8) {
+fn mutated(random: &mut fastrand::Rng, files: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = files[random.usize(..files.len())].to_vec();
+    for _ in 0..=random.usize(..8) {
+        let at = random.usize(..bytes.len() + 1);
+        let end = bytes.len().min(at + 1 + length(random));
+        match random.usize(..8) {
             0 => bytes.truncate(at),
             1 => drop(bytes.drain(at..end)),
             2 => {
                 let part = bytes[at..end].to_vec();
-                let to = random.below(bytes.len() + 1);
+                let to = random.usize(..bytes.len() + 1);
                 bytes.splice(to..to, part);
             }
             // A part of another file, in the place of one of this.
             3 => {
-                let other = files[random.below(files.len())];
-                let from = random.below(other.len());
-                let length = random.length();
+                let other = files[random.usize(..files.len())];
+                let from = random.usize(..other.len().max(1));
+                let length = length(random);
                 bytes.splice(at..end, other[from..].iter().take(length).copied());
             }
-            4 => bytes.insert(at, random.next() as u8),
-            5 => bytes.insert(at, [0, b'\n', b'\r', b'"', b',', b';', b' ', 0xff][random.below(8)]),
+            4 => bytes.insert(at, random.u8(..)),
+            5 => bytes.insert(at, [0, b'\n', b'\r', b'"', b',', b';', b' ', 0xff][random.usize(..8)]),
             _ if at == bytes.len() => {}
-            6 => bytes[at] ^= 1 << random.below(8),
+            6 => bytes[at] ^= 1 << random.usize(..8),
             // Numbers are near each other: lengths, counts.
-            _ => bytes[at] = bytes[at].wrapping_add([1, 0xff, 0x80, 10][random.below(4)]),
+            _ => bytes[at] = bytes[at].wrapping_add([1, 0xff, 0x80, 10][random.usize(..4)]),
         }
     }
     bytes

@@ -15,4 +15,4 @@ pub use diff::{Rename, Wanted, classify, differences, drops_of_others, renames, 
 pub use facts::{Class, Facts, ObjectName};
 pub use model::*;
 pub use order::{Cycle, Graph, Tangle};
-pub use plan::{Classified, Deviation, Difference, Hazard, Safety, Stage, Step};
+pub use plan::{Classified, Deviation, Difference, Hazard, Loss, Safety, Stage, Step};

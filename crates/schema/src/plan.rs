@@ -87,6 +87,49 @@ pub struct Step {
     pub at_top_level: bool,
 }
 
+/// A kind of change that loses data or may fail on the rows, which a deployment makes only if its caller allows it (`allow`).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// A table goes with its rows.
+    DropTable,
+    /// A column goes with its values.
+    DropColumn,
+    /// Values change with their type.
+    ModifyColumnType,
+    /// A column that rows have no value for.
+    AddNotNullColumn,
+    /// Rows without a value are refused.
+    SetNotNull,
+    /// Rows with an enum's value have to go.
+    DropEnumValue,
+}
+
+impl Loss {
+    /// All of them.
+    pub const ALL: [Loss; 6] = [
+        Loss::DropTable,
+        Loss::DropColumn,
+        Loss::ModifyColumnType,
+        Loss::AddNotNullColumn,
+        Loss::SetNotNull,
+        Loss::DropEnumValue,
+    ];
+
+    /// Its name in `allow`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Loss::DropTable => "drop_table",
+            Loss::DropColumn => "drop_column",
+            Loss::ModifyColumnType => "modify_column_type",
+            Loss::AddNotNullColumn => "add_not_null_column",
+            Loss::SetNotNull => "set_not_null",
+            Loss::DropEnumValue => "drop_enum_value",
+        }
+    }
+}
+
 /// A change of the schema between two states, as the answers of a deployment classify it (`schema_validation`).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Classified {
@@ -102,9 +145,8 @@ pub struct Classified {
     pub to_type: Option<String>,
     /// How dangerous it is.
     pub safety: Safety,
-    /// What `allow` must name for it: `drop_table`, `drop_column`, `modify_column_type`, `add_not_null_column`, `set_not_null`,
-    /// `drop_enum_value`.
-    pub allow: Option<String>,
+    /// What `allow` must name for it.
+    pub allow: Option<Loss>,
     /// A pending migration of the bundle makes it, and for its kind that is enough.
     pub by_migration: bool,
     /// Why it is classed so.

@@ -20,7 +20,9 @@ use stonescriptdb_protocol::{
     Archive, ControlRequest, Counts, DatabaseOutcome, DeployMode, Deployment, ErrorCode, ExecutorRequest, Failure,
     Finish, Outcome, Prepared, Refused, Selection,
 };
+use stonescriptdb_schema::Loss;
 
+use super::http::shortened;
 use super::pool::Target;
 use super::{App, broker};
 pub(super) use answer::partial_body;
@@ -122,8 +124,9 @@ pub(super) async fn run(app: &Arc<App>, deployment: Deployment) -> Result<Done, 
 /// Begins a deployment.
 ///
 /// # Errors
-/// `pool_exhausted` if as many run or wait as may.
+/// `pool_exhausted` if as many run or wait as may; `invalid_request` for a kind of change in `allow` that there is not.
 pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Result<Begun, Failure> {
+    require_known(&deployment.options.allow)?;
     let most = app.settings().max_deployments;
     // An id that was made this moment is nobody's.
     let job = loop {
@@ -132,6 +135,18 @@ pub(super) fn begin(app: &Arc<App>, deployment: Deployment) -> Result<Begun, Fai
         }
     };
     Ok(spawn(app, job, Begin::New(Box::new(deployment))))
+}
+
+/// What is misspelt would otherwise be noticed only when the change that it was to allow is refused.
+fn require_known(allow: &[String]) -> Result<(), Failure> {
+    let words = Loss::ALL.map(Loss::word);
+    match allow.iter().find(|allowed| !words.contains(&allowed.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Failure::new(
+            ErrorCode::InvalidRequest,
+            format!("allow names kinds of changes ({}), not \"{}\"", words.join(", "), shortened(unknown)),
+        )),
+    }
 }
 
 /// The id of a deployment that runs for the same databases.
@@ -345,6 +360,11 @@ fn gate_name(platform: Option<&str>, schema: Option<&str>, selection: &Selection
 
 fn control_target(app: &App) -> Arc<Target> {
     Arc::new(Target { database: app.settings().database.as_str().into(), role: None, calls: false })
+}
+
+/// A database, as its owner.
+fn owner_of(database: &str, owner_role: &str) -> Arc<Target> {
+    Arc::new(Target { database: database.into(), role: Some(owner_role.into()), calls: false })
 }
 
 /// After a start: what an interrupted deployment left half built is dropped.

@@ -270,7 +270,7 @@ impl<F: Fn(&str) -> Result<(), Failure>> Start<'_, F> {
 }
 
 /// The start of a text that a message repeats.
-pub(super) fn shortened(text: &str) -> String {
+pub(in crate::server) fn shortened(text: &str) -> String {
     const LONGEST: usize = 64;
     if text.chars().count() <= LONGEST {
         text.to_owned()

@@ -49,6 +49,7 @@ use answer::Failed;
 pub(crate) use address::contains;
 pub(crate) use answer::RequestId;
 pub(super) use answer::{last_words, plain_on_tls, too_many_connections, too_many_of_address};
+pub(super) use body::shortened;
 pub(super) use io::Io;
 pub(super) use pace::Pace;
 pub(super) use room::Room;

@@ -161,8 +161,14 @@ fn retries_are_counted_and_can_be_none() {
 fn options_that_make_no_sense_are_refused() {
     let cluster = shared();
     let fleet = Fleet::new(&cluster, "sense", &bundle(1), 1);
-    for options in ["parallel => 0", "parallel => -1", "retries => -1", "on_error => 'perhaps'", "seeders => 'perhaps'"]
-    {
+    for options in [
+        "parallel => 0",
+        "parallel => -1",
+        "retries => -1",
+        "on_error => 'perhaps'",
+        "seeders => 'perhaps'",
+        "allow => '{drop_table,drop_tables}'",
+    ] {
         let result = fleet.run(&bundle(2), options);
         assert!(result.is_err(), "{options} was accepted: {result:?}");
         refused(result).sqlstate("22023");
@@ -171,6 +177,7 @@ fn options_that_make_no_sense_are_refused() {
         ("parallel", "0"),
         ("parallel", "many"),
         ("retries", "-1"),
+        ("allow", "drop_table,drop_tables"),
         ("on_error", "perhaps"),
         ("verify", "perhaps"),
         ("wait", "perhaps"),

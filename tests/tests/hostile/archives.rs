@@ -4,10 +4,11 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use acceptance::generator::Rng;
 use acceptance::{Cluster, Files};
 use stonescriptdb_bundle::{Bundle, Limits, SourceFile};
 
-use crate::mutator::{Random, damage};
+use crate::mutator::damage;
 use crate::number;
 use crate::victim::Victim;
 
@@ -39,7 +40,7 @@ fn repair(tar: &mut [u8]) {
 }
 
 /// Damage to the compressed bytes, to the tar, to its headers, and rarely to the SQL alone, for that is a deployment.
-fn damaged(random: &mut Random, tar: &[u8], archive: &[u8]) -> Vec<u8> {
+fn damaged(random: &mut Rng, tar: &[u8], archive: &[u8]) -> Vec<u8> {
     match random.below(10) {
         0..4 => {
             let mut bytes = archive.to_vec();
@@ -56,10 +57,10 @@ fn damaged(random: &mut Random, tar: &[u8], archive: &[u8]) -> Vec<u8> {
             let blocks: Vec<usize> =
                 (0..bytes.len() / 512).filter(|at| &bytes[at * 512 + 257..at * 512 + 262] == b"ustar").collect();
             for _ in 0..=random.below(3) {
-                let block = *random.one(&blocks) * 512;
-                let field = random.one(&[0..100, 100..124, 124..136, 156..157, 157..257, 257..265, 345..500]).clone();
+                let block = *random.pick(&blocks) * 512;
+                let field = random.pick(&[0..100, 100..124, 124..136, 156..157, 157..257, 257..265, 345..500]).clone();
                 let at = block + field.start + random.below(field.len());
-                bytes[at] = *random.one(&[random.clone().next() as u8, *random.clone().one(b"0125LKxgS/."), 0]);
+                bytes[at] = *random.pick(&[random.clone().bits() as u8, *random.clone().pick(b"0125LKxgS/."), 0]);
             }
             repair(&mut bytes);
             if random.below(2) == 0 { bytes } else { acceptance::bundle::gzip(&bytes) }
@@ -88,7 +89,7 @@ fn outcome(archive: &[u8], files: &[SourceFile]) -> Damage {
 
 /// Damage to be sent. Each bundle is proved and deployed, databases are created and dropped, and that takes nearly all the time. So of
 /// those of the same files one in 20 is sent, of others every second one.
-fn chosen(random: &mut Random, tar: &[u8], archive: &[u8], files: &[SourceFile]) -> (Vec<u8>, Damage) {
+fn chosen(random: &mut Rng, tar: &[u8], archive: &[u8], files: &[SourceFile]) -> (Vec<u8>, Damage) {
     loop {
         let bytes = damaged(random, tar, archive);
         let outcome = outcome(&bytes, files);
@@ -122,7 +123,7 @@ fn archives_with_damage() {
                     let (victim, tar, archive, files, done, sent) = (&victim, &tar, &archive, &files, &done, &sent);
                     let (accepted, refused, busy) = (&accepted, &refused, &busy);
                     scope.spawn(move || {
-                        let mut random = Random(1 + (part * 4 + n) as u64 * 104_729);
+                        let mut random = Rng::new(1 + (part * 4 + n) as u64 * 104_729);
                         let http = victim.http().timeout(Duration::from_secs(120));
                         while done.fetch_add(1, Relaxed) < count / 4 {
                             let (bytes, damage) = chosen(&mut random, tar, archive, files);

@@ -4,26 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-/// xorshift64*: the same on every machine, so that a failure can be had again.
-#[derive(Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((self.next() >> 32) % bound.max(1) as u64) as usize
-    }
-
-    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-}
+use acceptance::generator::Rng;
 
 /// A good request in its parts, so that damage can go past the framing.
 #[derive(Clone)]
@@ -84,31 +65,31 @@ const HEADERS: [&str; 12] = [
 ];
 
 /// Damages bytes in one place, seldom in up to four.
-pub fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
-    for _ in 0..*random.one(&[1, 1, 1, 2, 4]) {
+pub fn damage(random: &mut Rng, bytes: &mut Vec<u8>) {
+    for _ in 0..*random.pick(&[1, 1, 1, 2, 4]) {
         if bytes.is_empty() {
-            bytes.extend_from_slice(random.one::<&[u8]>(&WORDS));
+            bytes.extend_from_slice(random.pick::<&[u8]>(&WORDS));
             continue;
         }
         let at = random.below(bytes.len());
         let end = bytes.len().min(at + 1 + random.below(40));
         match random.below(9) {
             0 => bytes[at] ^= 1 << random.below(8),
-            1 => bytes[at] = random.next() as u8,
-            2 => bytes.insert(at, random.next() as u8),
+            1 => bytes[at] = random.bits() as u8,
+            2 => bytes.insert(at, random.bits() as u8),
             3 => drop(bytes.drain(at..end)),
             4 => {
                 let part = bytes[at..end].to_vec();
                 let to = random.below(bytes.len());
                 bytes.splice(to..to, part);
             }
-            5 => bytes[at..end].fill(*random.one(b"\0\xff 0[{a")),
+            5 => bytes[at..end].fill(*random.pick(b"\0\xff 0[{a")),
             6 => {
-                let word = random.one(&["[", "{\"a\":", "\"", "x", "(", "%41", "-"]).repeat(random.below(3000));
+                let word = random.pick(&["[", "{\"a\":", "\"", "x", "(", "%41", "-"]).repeat(random.below(3000));
                 bytes.splice(at..at, word.into_bytes());
             }
             _ => {
-                let word = random.one::<&[u8]>(&WORDS);
+                let word = random.pick::<&[u8]>(&WORDS);
                 bytes.splice(at..at, word.iter().copied());
             }
         }
@@ -131,7 +112,7 @@ impl Seed {
     }
 
     /// The request with damage below the framing: the server reads it to its end, unless it refuses its head.
-    pub fn damaged_within(&self, random: &mut Random) -> Vec<u8> {
+    pub fn damaged_within(&self, random: &mut Rng) -> Vec<u8> {
         let mut seed = self.clone();
         if !seed.body.is_empty() && random.below(4) > 0 {
             damage(random, &mut seed.body);
@@ -163,11 +144,11 @@ impl Seed {
     }
 
     /// The request with damage anywhere.
-    pub fn damaged(&self, random: &mut Random) -> Vec<u8> {
+    pub fn damaged(&self, random: &mut Rng) -> Vec<u8> {
         let mut bytes = self.bytes();
         if random.below(3) == 0 {
             let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(0) + 2;
-            let mut line = random.one(&HEADERS).as_bytes().to_vec();
+            let mut line = random.pick(&HEADERS).as_bytes().to_vec();
             line.extend_from_slice(b"\r\n");
             bytes.splice(end..end, line);
             if random.below(2) == 0 {

@@ -4,10 +4,11 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use acceptance::generator::Rng;
 use acceptance::http::{multipart_body, multipart_type};
 use acceptance::{ADMIN_TOKEN, Cluster};
 
-use crate::mutator::{Client, Outcome, Random, Seed};
+use crate::mutator::{Client, Outcome, Seed};
 use crate::number;
 use crate::victim::{Victim, files};
 
@@ -105,11 +106,11 @@ fn seeds(token: &str) -> Vec<Seed> {
 }
 
 /// One of the seeds: mostly a call. Archives are few, for what comes of them is the work of a deployment (`archives.rs`).
-fn choose<'a>(seeds: &'a [Seed], random: &mut Random) -> &'a Seed {
+fn choose<'a>(seeds: &'a [Seed], random: &mut Rng) -> &'a Seed {
     let is_call = random.below(4) > 0;
     let takes_archive = random.below(200) == 0;
     loop {
-        let seed = random.one(seeds);
+        let seed = random.pick(seeds);
         if seed.path.starts_with("/call") == is_call && (takes_archive || seed.body.len() < 400) {
             return seed;
         }
@@ -142,7 +143,7 @@ fn requests_with_damage() {
                 let client = |n: usize| {
                     let (seeds, done, port) = (&seeds, &done, victim.cluster.port());
                     scope.spawn(move || {
-                        let mut random = Random(1 + (part * CLIENTS + n) as u64 * 7919);
+                        let mut random = Rng::new(1 + (part * CLIENTS + n) as u64 * 7919);
                         let mut client = Client::new(port, token);
                         while done.load(Relaxed) < count / parts {
                             let before = client.outcome;

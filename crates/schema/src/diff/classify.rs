@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::Wanted;
 use super::compare::alike;
 use super::types::type_change;
-use crate::{Address, Body, Classified, Column, Generated, Key, Kind, Model, Object, Safety, Table};
+use crate::{Address, Body, Classified, Column, Generated, Key, Kind, Loss, Model, Object, Safety, Table};
 
 /// Classification of the change from `before`, the tenant before the deployment, to `wanted`. `now` is the tenant after its pending
 /// migrations ran (equal to `before` if there are none): what it has of the change already, a migration made.
@@ -94,15 +94,15 @@ impl Judge<'_, '_> {
 
     fn gone(&mut self, object: &Object, by_migration: bool, before: &Model) {
         let key = &object.key;
-        let loss = |kind: &str, change: &str, allow: &str, reason: &str| Classified {
+        let loss = |kind: &str, change: &str, allow: Loss, reason: &str| Classified {
             safety: Safety::Dataloss,
-            allow: Some(allow.to_owned()),
+            allow: Some(allow),
             reason: format!("{kind} {} {reason}", key.name_for_people()),
             ..class(key, change)
         };
         match &object.body {
             Body::Table(_) => {
-                self.push(loss("table", "DropTable", "drop_table", "goes with all its rows"));
+                self.push(loss("table", "DropTable", Loss::DropTable, "goes with all its rows"));
             }
             Body::Column(column) => {
                 // With its table goes every column: one entry is enough.
@@ -119,7 +119,7 @@ impl Judge<'_, '_> {
                 if !alone {
                     return;
                 }
-                let mut entry = loss("column", "DropColumn", "drop_column", "goes with its values");
+                let mut entry = loss("column", "DropColumn", Loss::DropColumn, "goes with its values");
                 entry.from_type = Some(column.data_type.clone());
                 if column.generated.is_some() {
                     (entry.safety, entry.allow) = (Safety::Safe, None);
@@ -156,7 +156,7 @@ impl Judge<'_, '_> {
                     && column.generated.is_none()
                     && !self.is_numbered(key)
                 {
-                    entry.allow = Some("add_not_null_column".to_owned());
+                    entry.allow = Some(Loss::AddNotNullColumn);
                     entry.safety = Safety::Dataloss;
                     entry.reason = "rows that are there have no value for it".to_owned();
                     if by_migration {
@@ -210,7 +210,7 @@ impl Judge<'_, '_> {
             }
             (Body::Table(old), Body::Table(new)) if old.partition_key != new.partition_key => self.push(Classified {
                 safety: Safety::Dataloss,
-                allow: Some("drop_table".to_owned()),
+                allow: Some(Loss::DropTable),
                 reason: "a table can only be partitioned otherwise by dropping it and creating it again".to_owned(),
                 ..class(key, "DropTable")
             }),
@@ -227,7 +227,7 @@ impl Judge<'_, '_> {
                 } else {
                     entry.change_type = "DropEnumValue".to_owned();
                     (entry.safety, entry.allow, entry.by_migration) =
-                        (Safety::Dataloss, Some("drop_enum_value".to_owned()), false);
+                        (Safety::Dataloss, Some(Loss::DropEnumValue), false);
                     entry.reason = format!("rows with {} cannot stay", missing.join(", "));
                 }
                 self.push(entry);
@@ -247,7 +247,7 @@ impl Judge<'_, '_> {
                 let gone = old.iter().find(|old| !new.iter().any(|new| new.name == old.name));
                 match gone {
                     Some(gone) => {
-                        (entry.safety, entry.allow) = (Safety::Dataloss, Some("modify_column_type".to_owned()));
+                        (entry.safety, entry.allow) = (Safety::Dataloss, Some(Loss::ModifyColumnType));
                         entry.by_migration = false;
                         entry.reason = format!("values of the attribute {} go", gone.name);
                     }
@@ -288,7 +288,7 @@ impl Judge<'_, '_> {
             }
             if !made && self.is_partitioned_by(key) {
                 // PostgreSQL refuses any other type for it.
-                (entry.safety, entry.allow) = (Safety::Incompatible, Some("modify_column_type".to_owned()));
+                (entry.safety, entry.allow) = (Safety::Incompatible, Some(Loss::ModifyColumnType));
                 entry.reason =
                     "the table is partitioned by it: only a migration that makes the table anew can change its type"
                         .to_owned();
@@ -305,7 +305,7 @@ impl Judge<'_, '_> {
                 entry.reason = "a pending migration gives the rows their values".to_owned();
             } else {
                 entry.safety = Safety::Dataloss;
-                entry.allow = Some("set_not_null".to_owned());
+                entry.allow = Some(Loss::SetNotNull);
                 entry.reason = "rows without a value refuse it".to_owned();
             }
             self.push(entry);
@@ -313,7 +313,7 @@ impl Judge<'_, '_> {
         if old.generated.is_none() && new.generated.is_some() {
             self.push(Classified {
                 safety: Safety::Dataloss,
-                allow: Some("drop_column".to_owned()),
+                allow: Some(Loss::DropColumn),
                 reason: "the values give way to computed ones".to_owned(),
                 from_type: Some(old.data_type.clone()),
                 ..class(key, "DropColumn")
@@ -322,7 +322,7 @@ impl Judge<'_, '_> {
             let reason = "its values are computed whenever they are read and stored nowhere: a migration can keep them in another column";
             self.push(Classified {
                 safety: Safety::Dataloss,
-                allow: Some("drop_column".to_owned()),
+                allow: Some(Loss::DropColumn),
                 reason: reason.to_owned(),
                 from_type: Some(old.data_type.clone()),
                 ..class(key, "DropColumn")
@@ -368,7 +368,7 @@ impl Judge<'_, '_> {
             Safety::Incompatible => entry.reason = format!("no cast from {from} to {to} keeps the values"),
         }
         if entry.safety != Safety::Safe {
-            entry.allow = Some("modify_column_type".to_owned());
+            entry.allow = Some(Loss::ModifyColumnType);
         }
     }
 }

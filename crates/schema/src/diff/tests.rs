@@ -1,7 +1,7 @@
 //! Pure tests: order, hazards, stages, classes. That the statements run is shown in tests/tests/differ, on a server.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::{
@@ -256,7 +256,7 @@ fn classes(before: &[Object], now: &[Object], wanted: &[Object]) -> Vec<String> 
         .map(|found| {
             let by = if found.by_migration { " by migration" } else { "" };
             let column = found.column.map(|column| format!(".{column}")).unwrap_or_default();
-            let allow = found.allow.map(|allow| format!(" {allow}")).unwrap_or_default();
+            let allow = found.allow.map(|allow| format!(" {}", allow.word())).unwrap_or_default();
             format!("{} {}{column}: {}{allow}{by}", found.change_type, found.table, found.safety.word())
         })
         .collect()
@@ -393,6 +393,12 @@ fn many(objects: usize) -> Vec<Object> {
     all
 }
 
+/// The processor time of this thread so far. Tests judge it, which other work on the machine changes little, and not the clock.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// How long each takes: there already, from nothing, to nothing, everything changed, differences, classes.
 fn durations(objects: usize) -> Vec<(&'static str, Duration)> {
     let old = many(objects);
@@ -409,9 +415,9 @@ fn durations(objects: usize) -> Vec<(&'static str, Duration)> {
     let (declared_before, nothing) = (old.declared(), BTreeSet::new());
     let wanted = |model, declared_before| Wanted { model, declared_before, online_bytes: 0 };
     let timed = |what: &'static str, run: &dyn Fn() -> usize| {
-        let start = Instant::now();
+        let start = processor_time();
         let _ = run();
-        (what, start.elapsed())
+        (what, processor_time() - start)
     };
     vec![
         timed("equal", &|| steps(&old, &wanted(&old, &declared_before)).len()),
@@ -451,10 +457,11 @@ fn big_models_take_little_time() {
         let switch = Switch { definition: "CREATE TRIGGER".to_owned(), enabled: "O".to_owned() };
         old.push(object(Kind::Trigger, &format!("{t}.x"), Body::Trigger(switch), &[]));
     }
-    let start = Instant::now();
+    let start = processor_time();
     assert_eq!(plan(&[], &old, 0).len(), 6000);
     assert_eq!(plan(&old, &[], 0).len(), 4000);
     assert_eq!(plan(&old, &old, 0).len(), 0);
     assert!(classes(&old, &old, &old).is_empty());
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    let took = processor_time() - start;
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
