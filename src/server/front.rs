@@ -230,7 +230,9 @@ async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: 
             Back::Closed => return,
             Back::Last { stream: last, words } => {
                 let Ok(last) = TcpStream::from_std(last) else { return };
-                let _ = Outgoing::again(last, patience, flushes).write_all(&words).await;
+                let mut last = Outgoing::again(last, patience, flushes);
+                let _ = last.write_all(&words).await;
+                last.close();
                 return;
             }
             Back::Open { stream: back, answer, read: unanswered, served } => {
@@ -238,6 +240,7 @@ async fn serve(app: &Arc<App>, router: &Router, mut stream: Outgoing, patience: 
                 let Ok(back) = TcpStream::from_std(back) else { return };
                 stream = Outgoing::again(back, patience, flushes);
                 if stream.write_all(&answer).await.is_err() {
+                    stream.close();
                     return;
                 }
                 pace = if unanswered.is_empty() { Pace::of_idle() } else { Pace::of_new() };
@@ -284,17 +287,26 @@ async fn serve_by_hyper(
         Poll::Pending if habit.is_due() => Poll::Ready(habit.offer()),
         Poll::Pending => Poll::Pending,
     });
-    tokio::select! {
-        offer = due => {
-            let offer = offer?;
-            let parts = connection.into_parts();
-            return Some((parts.io.into_inner(), parts.read_buf, offer));
+    let offer = tokio::select! {
+        offer = due => Some(offer),
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let offer = if let Some(offer) = offer {
+        offer
+    } else {
+        // It is not to be passed on any more.
+        habit.interrupted();
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = (&mut connection).await;
+        None
+    };
+    let parts = connection.into_parts();
+    let io = parts.io.into_inner();
+    match offer {
+        Some(offer) => Some((io, parts.read_buf, offer)),
+        None => {
+            io.close();
+            None
         }
-        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
-    // It is not to be passed on any more.
-    habit.interrupted();
-    Pin::new(&mut connection).graceful_shutdown();
-    let _ = connection.await;
-    None
 }

@@ -95,6 +95,14 @@ impl Outgoing {
         }
     }
 
+    /// Ends the connection. An executor that had it keeps its own descriptor until it wakes up for the next bytes, which the server worker
+    /// may have read by then: as long as it does, closing this one would not be seen by the client.
+    pub(super) fn close(self) {
+        if let Some(stream) = self.into_stream() {
+            let _ = rustix::net::shutdown(&stream, rustix::net::Shutdown::Both);
+        }
+    }
+
     /// Serves the connection, so that [`flushed`] knows of it.
     pub(super) async fn serve<F: Future>(self, serve: impl FnOnce(Outgoing) -> F) -> F::Output {
         FLUSHES.scope(self.flushes.clone(), serve(self)).await

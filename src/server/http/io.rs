@@ -40,6 +40,11 @@ impl Io {
         let read = [of_hyper, &self.before].concat();
         (self.stream, read)
     }
+
+    /// Ends the connection.
+    pub(in crate::server) fn close(self) {
+        self.stream.close();
+    }
 }
 
 impl AsyncRead for Io {

@@ -1,7 +1,8 @@
 //! When something ends: clients, executors, databases, the server worker.
 
 use acceptance::wait::check;
-use acceptance::{Cluster, Platform, eventually, fixtures};
+use acceptance::{Cluster, Platform, eventually, fixtures, server};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::settled;
@@ -55,6 +56,25 @@ fn an_executor_that_is_terminated_at_rest_is_not_noticed() {
         });
         line = line.settle();
     }
+}
+
+#[test]
+fn a_connection_ends_though_an_executor_that_had_it_has_not_woken_up_since() {
+    let cluster = Cluster::builder().setting("stonescriptdb.header_timeout", "500ms").start();
+    let platform = Platform::register(&cluster, "kept", &fixtures::tiny());
+    let mut line = settled(&cluster, &platform);
+    let serving = "SELECT pid FROM stonescriptdb.workers WHERE database = $1 AND state = 'serving'";
+    let pid: i32 = cluster.control().query_one(serving, &[&platform.database()]).expect("one").get(0);
+    server::signal(pid, Signal::STOP);
+    eventually("the server worker takes it back", || {
+        let states = super::states(&cluster, &platform.database());
+        check(states.iter().all(|state| state != "serving"), format!("{states:?}"))
+    });
+    line.wire.send(b"POST /call HTTP/1.1\r\n").expect("sent");
+    let closed = line.wire.is_closed();
+    server::signal(pid, Signal::CONT);
+    assert!(closed, "a head that does not come is not cut off");
+    settled(&cluster, &platform).call("f", json!([])).ok();
 }
 
 #[test]
