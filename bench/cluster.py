@@ -124,8 +124,7 @@ class Cluster:
 
     def wrk(self, platform, connections, seconds, **more):
         """Answers per second and latencies (µs) of /call. `more` is for call.lua."""
-        if not shutil.which("wrk"):
-            raise BenchError("wrk is not installed")
+        require("wrk")
         done = subprocess.run(
             ["wrk", f"-t{min(connections, 2)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "call.lua",
              self.url],
@@ -258,6 +257,11 @@ def markdown(head, rows):
     """A table: the first column to the left, figures to the right."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def require(program):
+    if not shutil.which(program):
+        raise BenchError(f"{program} is not installed")
 
 
 def say(text):
