@@ -30,6 +30,8 @@ make_root() {
     echo 'create_main_cluster = false' >>"$folder/etc/postgresql-common/createcluster.conf"
     # Nobody needs it after the machine has crashed, and dpkg is several times as fast.
     echo 'force-unsafe-io' >"$folder/etc/dpkg/dpkg.cfg.d/unsafe-io"
+    # Debian's testing is signed for a week at a time, and a mirror may be older. debootstrap looks at signatures, not at that.
+    echo 'Acquire::Check-Valid-Until "false";' >"$folder/etc/apt/apt.conf.d/90mirror"
     cp /etc/resolv.conf "$folder/etc/resolv.conf"
     # Whom this machine trusts beyond what Debian does: a company's proxy, say.
     if [[ -n $(compgen -G '/usr/local/share/ca-certificates/*.crt') ]]; then
