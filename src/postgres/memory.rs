@@ -14,14 +14,18 @@ pub(crate) fn give_back_freed() {
 /// Buffers of this size and more are mappings of their own, and go back to the kernel at once.
 const LARGE: i32 = 256 * 1024;
 
-/// Keeps large buffers out of the heap. By itself malloc raises the limit to the largest that it was ever given back, 32 MB at most, so that
-/// after the first archive all others, and lists of all tenants, come to lie in the heap, between what stays. Twice that limit is what a thread
-/// keeps of freed memory at the end of its heap, which [`give_back_freed`] does not reach.
-pub(crate) fn keep_large_buffers_apart() {
+/// Keeps large buffers out of the heaps, and threads in as few heaps as there are threads for HTTP: `io_threads`. Call before a thread is started.
+///
+/// By itself malloc raises the limit of what is large to the largest buffer that it was ever given back, 32 MB at most, so that after the
+/// first archive all others, and lists of all tenants, come to lie in a heap, between what stays. And it gives each thread a heap of its own,
+/// at whose end it keeps freed memory that [`give_back_freed`] does not reach (`mtrim` in glibc's malloc.c trims the end of the main heap
+/// only). The main thread mostly waits, so that sharing its heap costs the thread for HTTP nothing.
+pub(crate) fn limit_heaps(io_threads: usize) {
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets a limit of malloc's own.
+    // SAFETY: sets limits of malloc's own.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_ARENA_MAX, libc::c_int::try_from(io_threads.max(1)).unwrap_or(libc::c_int::MAX));
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) mod worker;
 
 pub(crate) use error::{PgError, catch};
 pub(crate) use json_out::{Rows, require_utf8};
-pub(crate) use memory::{LastingMemory, give_back_freed, keep_large_buffers_apart};
+pub(crate) use memory::{LastingMemory, give_back_freed, limit_heaps};
 pub(crate) use parser::{FunctionIdentity, Kind, Script, ScriptError, Statement};
 pub(crate) use plan::{Input, Plan, Shape, Value, identifiers, invalidation, quote_identifier, shape, type_name};
 pub(crate) use procedure::TopLevelCall;

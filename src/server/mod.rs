@@ -41,7 +41,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure};
 use tokio::sync::watch;
 
 use crate::postgres::wait::{Waiter, check_for_interrupts, reload_settings_if_asked, shutdown_asked};
-use crate::postgres::{give_back_freed, keep_large_buffers_apart};
+use crate::postgres::{give_back_freed, limit_heaps};
 use crate::postgres::{seats, worker};
 use crate::settings::{self, Settings};
 use launcher::{Launcher, MainRequest, MainThread};
@@ -172,7 +172,7 @@ pub(crate) fn main() -> ! {
     if pipe.set_nonblocking(true).is_err() || waker.set_nonblocking(true).is_err() {
         worker::exit(1);
     }
-    keep_large_buffers_apart();
+    limit_heaps(first.io_threads);
     let (main, requests) = MainThread::new(waker, &first);
     let app = Arc::new(App {
         pool: pool::Pool::new(main.clone(), &first),
