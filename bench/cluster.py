@@ -64,12 +64,27 @@ class Cluster:
     def connection(self):
         return ["-h", self.host, "-p", self.port, "-U", self.user]
 
+    def psql_command(self, database):
+        return [f"{self.bin}/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self.connection(), "-d", database]
+
     def psql(self, sql, database="postgres"):
-        command = [f"{self.bin}/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self.connection(), "-d", database]
-        done = subprocess.run(command, input=sql, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(self.psql_command(database), input=sql, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise BenchError(f"psql: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def watch(self, query, seconds, wait):
+        """What a query of one value answers every so many seconds until `wait` returns. In one session: one for each look would be a load."""
+        psql = subprocess.Popen(self.psql_command("postgres"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            psql.stdin.write(f"{query} \\watch {seconds}\n")
+            psql.stdin.close()
+            wait()
+        finally:
+            psql.terminate()
+            answers = psql.stdout.read().split("\n")
+            psql.wait()
+        return [answer for answer in answers if answer]
 
     def request(self, method, path, body=None, content_type=None):
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=300)
