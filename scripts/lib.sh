@@ -112,6 +112,9 @@ ensure_cargo() {
         "Install Rust with rustup, for the user that runs this:" \
         "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y" \
         "and start again."
+    # pgrx formats the bindings that it makes with it. rustup's minimal profile, which the Docker image of Rust is made with, is without it.
+    rustfmt --version >/dev/null 2>&1 || rustup component add rustfmt || die "rustfmt is not installed." \
+        "pgrx needs it to build; with rustup: rustup component add rustfmt"
 }
 
 # cargo-pgrx in the version that Cargo.toml asks of pgrx (they must be the same), told about this PostgreSQL.
