@@ -9,7 +9,7 @@ use stonescriptdb_protocol::{ErrorCode, Failure, MAIN_TENANT, NameError, Named, 
 
 use super::pool::Target;
 use super::tokens::{Hash, Index, Token};
-pub(crate) use stonescriptdb_tenants::{Oids, Tenant, Tenants};
+pub(crate) use stonescriptdb_tenants::{Entry, Oids, Tenant, Tenants};
 
 /// Everything that a call needs of the registry.
 #[derive(Default, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Registry {
     }
 
     /// The databases of all platforms.
-    pub(super) fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+    pub(super) fn tenants(&self) -> impl Iterator<Item = Tenant<'_>> {
         let schemas = self.platforms.values().flat_map(|platform| platform.schemas.values());
         schemas.flat_map(|schema| schema.tenants.iter())
     }
@@ -158,9 +158,7 @@ impl Registry {
         tenant: Option<&str>,
     ) -> Result<Vec<Owned>, Failure> {
         let one = match (platform, tenant) {
-            (Some(platform), Some(tenant)) => {
-                Some(self.tenant(platform, schema, Some(tenant))?.target.database.clone())
-            }
+            (Some(platform), Some(tenant)) => Some(self.tenant(platform, schema, Some(tenant))?.database()),
             _ => None,
         };
         let of = match (platform, schema) {
@@ -174,11 +172,11 @@ impl Registry {
         let mut found = Vec::new();
         for platform in platforms {
             for schema in platform.schemas.values().filter(|schema| of.is_none_or(|of| std::ptr::eq(of, *schema))) {
-                for tenant in schema.tenants.iter().filter(|tenant| tenant.ready) {
-                    let database = &tenant.target.database;
-                    if one.as_ref().is_none_or(|one| one == database) {
+                for tenant in schema.tenants.iter().filter(|tenant| tenant.ready()) {
+                    let database = tenant.database();
+                    if one.is_none_or(|one| one == database) {
                         let owner =
-                            Target { database: database.clone(), role: Some(platform.owner.clone()), calls: false };
+                            Target { database: database.into(), role: Some(platform.owner.clone()), calls: false };
                         found.push(Owned {
                             platform: platform.name.clone(),
                             schema: schema.name.clone(),
@@ -202,7 +200,7 @@ impl Registry {
         platform: &str,
         schema: Option<&str>,
         tenant: Option<&str>,
-    ) -> Result<&Tenant, Failure> {
+    ) -> Result<Tenant<'_>, Failure> {
         self.platform(platform)?.tenant(schema, tenant)
     }
 
@@ -219,13 +217,13 @@ impl Registry {
         let platform = self.platform(platform)?;
         let found = platform.callable(schema, tenant)?;
         match found.suspended() {
-            None => Ok(Called { platform: &platform.name, tenant: found.written(), target: &found.target }),
+            None => Ok(Called { platform: &platform.name, tenant: found.written(), target: found.target() }),
             Some(reason) => {
                 let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
                 let name = tenant.filter(|_| !is_main(tenant)).unwrap_or(MAIN_TENANT);
                 let failure =
                     Failure::new(ErrorCode::TenantSuspended, format!("the tenant \"{name}\" is suspended{because}"));
-                Err(Failure { sqlstate: Some("57P03".to_owned()), ..failure }.database(&*found.target.database))
+                Err(Failure { sqlstate: Some("57P03".to_owned()), ..failure }.database(found.database()))
             }
         }
     }
@@ -233,11 +231,11 @@ impl Registry {
 
 impl Platform {
     /// The tenant that a call means, suspended or not.
-    fn callable(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<&Tenant, Failure> {
+    fn callable(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<Tenant<'_>, Failure> {
         match self.tenant(schema, tenant) {
             Err(failure) if failure.code == ErrorCode::DatabaseNotFound => {
                 let of_stored = self.by_database_name(tenant.unwrap_or(MAIN_TENANT));
-                of_stored.filter(|tenant| tenant.ready && schema.is_none_or(str::is_empty)).ok_or(failure)
+                of_stored.filter(|tenant| tenant.ready() && schema.is_none_or(str::is_empty)).ok_or(failure)
             }
             result => result,
         }
@@ -245,17 +243,17 @@ impl Platform {
 
     /// The database that a call means, if there is one.
     pub(super) fn database_called(&self, schema: Option<&str>, tenant: Option<&str>) -> Option<&str> {
-        self.callable(schema, tenant).ok().map(|tenant| &*tenant.target.database)
+        self.callable(schema, tenant).ok().map(Tenant::database)
     }
 
     /// A tenant, in the platform's own schema or a stored one.
-    fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<&Tenant, Failure> {
+    fn tenant(&self, schema: Option<&str>, tenant: Option<&str>) -> Result<Tenant<'_>, Failure> {
         let tenant = if is_main(tenant) { MAIN_TENANT } else { tenant.unwrap_or(MAIN_TENANT) };
         let found = match schema.filter(|name| !name.is_empty()) {
             None => self.schemas.get("").and_then(|own| own.find(tenant)),
             Some(name) => self.schema(name)?.find(tenant),
         };
-        found.filter(|tenant| tenant.ready).ok_or_else(|| {
+        found.filter(|tenant| tenant.ready()).ok_or_else(|| {
             let of = schema
                 .filter(|name| !name.is_empty())
                 .map(|name| format!(" in the schema \"{name}\""))
@@ -303,11 +301,11 @@ impl Platform {
     }
 
     /// A tenant of a stored schema, by what follows the platform in its database's name: clients of the gateway's first API call it so.
-    fn by_database_name(&self, tenant: &str) -> Option<&Tenant> {
+    fn by_database_name(&self, tenant: &str) -> Option<Tenant<'_>> {
         let name = format!("{}_{}", sanitise(&self.name), sanitise(tenant));
         let mut stored =
             self.schemas.iter().filter(|(key, _)| !key.is_empty()).flat_map(|(_, schema)| schema.tenants.iter());
-        stored.find(|tenant| *tenant.target.database == *name)
+        stored.find(|tenant| tenant.database() == name)
     }
 
     /// The name that a tenant's database gets; none if it would be too long.
@@ -323,7 +321,7 @@ impl Platform {
 
 impl Schema {
     /// A tenant, as it was written, or sanitised.
-    fn find(&self, tenant: &str) -> Option<&Tenant> {
+    fn find(&self, tenant: &str) -> Option<Tenant<'_>> {
         self.tenants.get(tenant).or_else(|| {
             let found = self.tenants.get(&sanitise(tenant));
             found.filter(|found| found.written() == tenant || is_uuid(tenant))

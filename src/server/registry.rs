@@ -1,14 +1,13 @@
 //! Reading the registry's tables, on the main thread.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::lookup::{Lost, Oids, Platform, Registry, Schema, Tenant, Tenants};
-use super::pool::Target;
+use super::lookup::{Entry, Lost, Oids, Platform, Registry, Schema, Tenants};
 use super::tokens::{Index, Scopes, Token};
 use crate::kept;
 use crate::postgres::{PgError, transaction};
@@ -86,18 +85,30 @@ struct TokenRow {
 }
 
 #[derive(Deserialize)]
-struct DatabaseRow {
-    row: String,
-    platform: String,
+struct DatabaseRow<'t> {
+    #[serde(borrow)]
+    row: Text<'t>,
+    #[serde(borrow)]
+    platform: Text<'t>,
     /// None where it is gone.
-    database: Option<String>,
+    #[serde(borrow)]
+    database: Option<Text<'t>>,
     oid: Option<u32>,
-    schema: String,
-    tenant: Option<String>,
-    key: String,
+    #[serde(borrow)]
+    schema: Text<'t>,
+    #[serde(borrow)]
+    tenant: Option<Text<'t>>,
+    #[serde(borrow)]
+    key: Text<'t>,
     ready: bool,
-    suspended: Option<Box<str>>,
+    #[serde(borrow)]
+    suspended: Option<Text<'t>>,
 }
+
+/// A text as it stands in the JSON, copied only where something in it is escaped.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
 
 /// Reads the whole registry. Without the extension it is empty. What is as it was `before` is shared with it.
 pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
@@ -116,7 +127,8 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
         if let Some(version) = version.filter(|version| version != env!("CARGO_PKG_VERSION")) {
             return Ok(Registry { outdated: Some(version), ..Registry::default() });
         }
-        let everything: Everything = json(PLATFORMS, None)?;
+        let text = text_of(PLATFORMS, None)?;
+        let everything: Everything = parsed(&text)?;
         let mut registry = Registry {
             installed: true,
             outdated: None,
@@ -138,22 +150,24 @@ pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
         let mut last = None;
         let mut oids = Vec::new();
         loop {
-            let page: Vec<DatabaseRow> = json(DATABASES, last.as_deref())?;
-            let is_full = page.len() == PAGE;
-            last = page.last().map(|row| row.row.clone());
-            for row in page {
-                let Some((key, role)) = known.get(&row.platform) else { continue };
+            let text = text_of(DATABASES, last.as_deref())?;
+            let page: Vec<DatabaseRow> = parsed(&text)?;
+            for row in &page {
+                let Some((key, role)) = known.get(&*row.platform.0) else { continue };
                 if let Some(platform) = registry.platforms.get_mut(key) {
                     oids.extend(enter(platform, before.platforms.get(key), role, row));
                 }
             }
-            if !is_full {
+            if page.len() < PAGE {
                 break;
             }
+            last = page.last().map(|row| row.row.0.to_string());
         }
         registry.oids = oids.into_iter().collect();
-        let schemas = registry.platforms.values_mut().flat_map(|platform| platform.schemas.values_mut());
-        schemas.for_each(|schema| schema.tenants.order());
+        for (key, platform) in &mut registry.platforms {
+            let before = before.platforms.get(key);
+            platform.schemas.iter_mut().for_each(|(key, schema)| schema.tenants.order(tenants_of(before, key)));
+        }
         Ok(registry)
     })
 }
@@ -173,9 +187,16 @@ pub(super) fn probe() -> Result<bool, PgError> {
     })
 }
 
-fn json<T: DeserializeOwned>(query: &str, after: Option<&str>) -> Result<T, PgError> {
-    let text = kept::look::<String>(query, &[after.into()])?.unwrap_or_default();
-    serde_json::from_str(&text).map_err(|error| PgError::new("XX000", error.to_string()))
+fn text_of(query: &str, after: Option<&str>) -> Result<String, PgError> {
+    Ok(kept::look::<String>(query, &[after.into()])?.unwrap_or_default())
+}
+
+fn parsed<'t, T: Deserialize<'t>>(text: &'t str) -> Result<T, PgError> {
+    serde_json::from_str(text).map_err(|error| PgError::new("XX000", error.to_string()))
+}
+
+fn tenants_of<'r>(platform: Option<&'r Platform>, schema_key: &str) -> Option<&'r Tenants> {
+    Some(&platform?.schemas.get(schema_key)?.tenants)
 }
 
 fn platform(row: PlatformRow) -> Platform {
@@ -201,22 +222,22 @@ fn platform(row: PlatformRow) -> Platform {
 }
 
 /// Enters a database into its platform, and gives its OID, unless it is gone.
-fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, row: DatabaseRow) -> Option<u32> {
-    let database = row.database?;
-    let schema_key = stonescriptdb_protocol::sanitise(&row.schema);
-    let known = before.and_then(|platform| platform.schemas.get(&schema_key)).map(|schema| &schema.tenants);
-    let target = Arc::new(Target { database: database.into(), role: Some(role.clone()), calls: true });
-    let tenant = Tenant::new(target, row.key, row.tenant.map(Into::into), row.suspended, row.ready);
-    let tenant = match known.and_then(|known| known.get(tenant.key())) {
-        Some(known) => tenant.shared_with(known),
-        None => tenant,
-    };
+fn enter(platform: &mut Platform, before: Option<&Platform>, role: &Arc<str>, row: &DatabaseRow<'_>) -> Option<u32> {
+    let database = &row.database.as_ref()?.0;
+    let schema_key = stonescriptdb_protocol::sanitise(&row.schema.0);
+    let known = tenants_of(before, &schema_key);
     // The platform's own schema may have no row yet.
     let tenants = &mut platform.schemas.entry(schema_key).or_default().tenants;
     if tenants.is_empty() {
-        *tenants = Tenants::with_room_for(known.map_or(0, Tenants::len));
+        *tenants = Tenants::of(role.clone(), known);
     }
-    tenants.enter(tenant);
+    tenants.enter(Entry {
+        database,
+        key: &row.key.0,
+        written: row.tenant.as_ref().map(|text| &*text.0),
+        suspended: row.suspended.as_ref().map(|text| &*text.0),
+        ready: row.ready,
+    });
     row.oid
 }
 

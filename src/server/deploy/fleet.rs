@@ -246,10 +246,10 @@ impl<'a> Fleet<'a> {
         self.app.main.read_registry().await;
         let schema = Some(self.prepared.schema.as_str());
         match self.app.registry().tenant(&self.prepared.platform, schema, Some(&database.tenant)) {
-            Ok(found) if *found.target.database == *database.name => failure,
+            Ok(found) if found.database() == database.name => failure,
             Ok(found) => Failure::new(
                 ErrorCode::DatabaseNotFound,
-                format!("the database \"{}\" has been renamed to \"{}\"", database.name, found.target.database),
+                format!("the database \"{}\" has been renamed to \"{}\"", database.name, found.database()),
             ),
             Err(_) => Failure::new(
                 ErrorCode::DatabaseNotFound,

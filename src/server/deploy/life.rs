@@ -40,7 +40,7 @@ async fn database_of(app: &App, tenant: &TenantName) -> Result<String, Failure> 
     app.main.read_registry().await;
     let registry = app.registry();
     let found = registry.tenant(&tenant.platform, tenant.schema.as_deref(), Some(&tenant.tenant))?;
-    Ok(found.target.database.to_string())
+    Ok(found.database().to_owned())
 }
 
 /// The gates of two databases, always in the same order: two who want both do not wait for each other.

@@ -128,7 +128,7 @@ pub(in crate::server) async fn drop_tenant(
 ) -> Result<Value, Failure> {
     // A rename of a moment ago must be known: what is dropped is dropped by its name.
     app.main.read_registry().await;
-    let known = app.registry().tenant(platform, schema, Some(tenant)).map(|found| found.target.database.to_string());
+    let known = app.registry().tenant(platform, schema, Some(tenant)).map(|found| found.database().to_owned());
     let database = match known {
         Ok(database) => database,
         // Its database may have been dropped by other means, and only the row is left.

@@ -49,7 +49,7 @@ impl<'r> Query<'r> {
         let platform = self.value("platform").ok_or_else(|| missing("platform"))?;
         let registry = self.app.registry();
         let found = registry.tenant(&platform, self.value("schema_name").as_deref(), tenant)?;
-        Ok(found.target.database.to_string())
+        Ok(found.database().to_owned())
     }
 
     fn limit(&self, default: u32) -> Result<u32, Failure> {

@@ -203,7 +203,7 @@ fn databases(app: &App) -> Vec<Family> {
     let registry = app.registry();
     let (mut ready, mut suspended, mut other) = (0u64, 0u64, 0u64);
     for tenant in registry.tenants() {
-        match (tenant.ready, tenant.suspended()) {
+        match (tenant.ready(), tenant.suspended()) {
             (false, _) => other += 1,
             (true, Some(_)) => suspended += 1,
             (true, None) => ready += 1,
