@@ -3,7 +3,9 @@
 The cluster is a temporary one, or the one that the environment names: SSDB_URL with PGHOST, PGPORT and PGUSER, as `make -s env` prints
 them. PG_CONFIG or PG_VERSION choose the PostgreSQL of a temporary one; the extension must be installed there (make install).
 """
+import atexit
 import contextlib
+import functools
 import glob
 import http.client
 import io
@@ -137,19 +139,11 @@ class Cluster:
         body = json.dumps({"platform": platform, "function": "get_item", "params": [number]})
         return self.request("POST", "/call", body.encode(), "application/json")
 
-    def wrk(self, platform, connections, seconds, **more):
-        """Answers per second and latencies (µs) of /call. `more` is for call.lua."""
-        require("wrk")
-        done = subprocess.run(
-            ["wrk", f"-t{min(connections, 2)}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", HERE / "call.lua",
-             self.url],
-            env=os.environ | {"PLATFORM": platform, "MAX_ID": str(ROWS)} | {name: str(value) for name, value in more.items()}, capture_output=True, text=True)
-        figures = dict(re.findall(r"(\w+)=([\d.]+)", done.stdout.partition("RESULT ")[2]))
-        if not figures:
-            raise BenchError(f"wrk: {done.stdout[-300:]}{done.stderr[-300:]}")
-        if failures := int(figures["not_ok"]) + int(figures["broken"]):
-            raise BenchError(f"{failures} calls failed on {connections} connections: what is left is no measure")
-        return {"rate": float(figures["ok_rps"]), "p50": float(figures["p50_us"]), "p99": float(figures["p99_us"])}
+    def load(self, platform, connections, seconds, tenants=None):
+        """Answers per second and latencies (µs) of /call over HTTP; `tenants`: the first and the last of those that are called."""
+        address = urllib.parse.urlsplit(self.url)
+        return measured(program("load", "-D_GNU_SOURCE", "-pthread"), address.hostname, address.port, connections, seconds, platform, ROWS,
+                        *tenants or ())
 
     def pgbench(self, platform, connections, seconds):
         """The same of the same function, called over the Unix socket by prepared statements."""
@@ -188,6 +182,26 @@ class Cluster:
         version = self.psql("SELECT extversion FROM pg_extension WHERE extname = 'stonescriptdb'")
         return (f"stonescriptdb {version or '(not installed)'}, PostgreSQL {self.psql('SHOW server_version').split()[0]}, "
                 f"{os.cpu_count()} cores{f' ({cpu[1]})' if cpu else ''}, {time.strftime('%Y-%m-%d', time.gmtime())}.")
+
+
+@functools.cache
+def program(name, *flags):
+    """The path of a C program of this folder, compiled."""
+    require("cc")
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    done = subprocess.run(["cc", "-O2", HERE / f"{name}.c", "-o", folder / name, *flags], capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"cc: {done.stderr}")
+    return folder / name
+
+
+def measured(*command):
+    """The figures that one of them prints."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode:
+        raise BenchError(f"{command[0].name}: {done.stdout[-300:]}{done.stderr[-300:]}")
+    return {name: float(value) for name, value in (figure.split("=") for figure in done.stdout.split())}
 
 
 def parent(pid):

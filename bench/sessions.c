@@ -11,12 +11,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+#include <string.h>
 
-/* Latencies that a thread keeps: more than it makes in a run. */
-#define MOST_CALLS 4000000
+#include "latencies.h"
+
 #define WARM_UP 10
 
 typedef struct
@@ -76,15 +74,6 @@ call(PGconn *conn, unsigned *seed)
 	PQclear(result);
 }
 
-static double
-now_in_micros(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1e6 + time.tv_nsec / 1e3;
-}
-
 static void *
 work(void *argument)
 {
@@ -103,15 +92,6 @@ work(void *argument)
 		worker->micros[worker->calls++] = now_in_micros() - begun;
 	}
 	return NULL;
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	float		x = *(const float *) a;
-	float		y = *(const float *) b;
-
-	return (x > y) - (x < y);
 }
 
 int
@@ -148,7 +128,7 @@ main(int argc, char **argv)
 		workers[n].micros = malloc(MOST_CALLS * sizeof(float));
 		pthread_create(&running[n], NULL, work, &workers[n]);
 	}
-	nanosleep(&(struct timespec) {seconds, 0}, NULL);
+	sleep_for(seconds);
 	atomic_store(&over, true);
 	for (int n = 0; n < threads; n++)
 	{
@@ -157,9 +137,7 @@ main(int argc, char **argv)
 	}
 	micros = malloc((calls + 1) * sizeof(float));
 	for (long done = 0, n = 0; n < threads; done += workers[n++].calls)
-		for (long k = 0; k < workers[n].calls; k++)
-			micros[done + k] = workers[n].micros[k];
-	qsort(micros, calls, sizeof(float), by_size);
-	printf("rate=%ld p50=%.0f p99=%.0f\n", calls / seconds, micros[calls / 2], micros[calls * 99 / 100]);
+		memcpy(micros + done, workers[n].micros, workers[n].calls * sizeof(float));
+	print_figures(micros, calls, seconds);
 	return 0;
 }
