@@ -58,6 +58,8 @@ static MAX_CALL_RETRIES: Number = Number::new(3);
 static DEPLOY_WAIT: Number = Number::new(30_000);
 /// How long one statement of a deployment waits for a lock that a tenant's own transactions hold.
 static DEPLOY_LOCK_TIMEOUT: Number = Number::new(5_000);
+/// A tenth of the weight of calls, of which a deployment beside them then takes what they leave.
+static DEPLOY_NICE: Number = Number::new(10);
 /// 0: a rewrite of a large table takes as long as it takes.
 static DEPLOY_STATEMENT_TIMEOUT: Number = Number::new(0);
 /// Tables from this size on have their indexes built and their constraints validated after the transaction.
@@ -120,6 +122,9 @@ static PLATFORM_BURST: Number = Number::new(0);
 static LOG_REFUSALS: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Off: every request goes through the server worker, which is slower.
 static DIRECT_CONNECTIONS: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Microseconds. Longer than what a client on this machine needs between an answer and its next request, and shorter than a turn of the
+/// scheduler.
+static BUSY_POLL: Number = Number::new(50);
 /// Extensions beyond PostgreSQL's trusted ones that a bundle may ask for.
 static ALLOWED_EXTENSIONS: Text = Text::new(Some(c""));
 
@@ -300,6 +305,21 @@ pub(crate) fn deploy_lock_timeout_ms() -> u32 {
 /// Milliseconds that a statement of a deployment may take; 0 is no limit.
 pub(crate) fn deploy_statement_timeout_ms() -> u32 {
     positive(&DEPLOY_STATEMENT_TIMEOUT)
+}
+
+/// How long an executor looks for the next request of its only client before it sleeps; zero is not at all.
+pub(crate) fn busy_poll() -> Duration {
+    Duration::from_micros(u64::from(positive(&BUSY_POLL)))
+}
+
+/// The control database.
+pub(crate) fn control_database() -> String {
+    text(&DATABASE)
+}
+
+/// By how many steps of nice(2) the priority of executors that deploy is lower than that of others.
+pub(crate) fn deploy_nice() -> u8 {
+    u8::try_from(positive(&DEPLOY_NICE)).unwrap_or(u8::MAX)
 }
 
 /// Bytes from which on a table counts as big.

@@ -5,13 +5,16 @@ use std::io::{ErrorKind, IoSliceMut, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use stonescriptdb_pool::Polling;
 use stonescriptdb_protocol::{ErrorCode, Failure, FrameKind, HEADER_LEN, Header};
 
 use crate::postgres::catch;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts, forget_cancel, reload_settings_if_asked};
 use crate::server::SOCKET_PATH;
+use crate::settings;
 
 /// Bytes that are asked of the socket at once: a typical call fits.
 const CHUNK: usize = 8 * 1024;
@@ -40,8 +43,9 @@ pub(super) struct Channel {
     descriptors: VecDeque<OwnedFd>,
     /// Who can be read, by the last look, and has not had a turn.
     ready: VecDeque<RawFd>,
-    /// Several clients are waited for.
-    is_shared: bool,
+    /// How many clients are waited for.
+    clients: usize,
+    polling: Polling,
     /// The settings were read again.
     reloaded: bool,
     /// What is left of a frame that a call was sending when it was interrupted. It comes before the next frame.
@@ -60,7 +64,8 @@ impl Channel {
             buffer: Vec::new(),
             descriptors: VecDeque::new(),
             ready: VecDeque::new(),
-            is_shared: false,
+            clients: 0,
+            polling: Polling::default(),
             reloaded: false,
             unsent: Vec::new(),
         })
@@ -71,7 +76,7 @@ impl Channel {
         let mut fds = vec![self.stream.as_raw_fd()];
         fds.extend(clients);
         self.ready.retain(|fd| fds.contains(fd));
-        self.is_shared = fds.len() > 2;
+        self.clients = fds.len() - 1;
         self.waiter = Waiter::of(&fds);
     }
 
@@ -180,13 +185,36 @@ impl Channel {
 
     fn wait(&mut self) {
         // Who always has something to do would be stopped by the scheduler in the middle of an answer, for milliseconds.
-        if self.is_shared {
+        if self.clients > 1 {
             std::thread::yield_now();
         }
-        if self.waiter.wait_for_any(&mut self.ready) {
+        let look = if self.clients == 1 { settings::busy_poll() } else { Duration::ZERO };
+        let latch = if look.is_zero() { self.waiter.wait_for_any(&mut self.ready) } else { self.wait_for_one(look) };
+        if latch {
             self.serve_interrupts();
             self.reloaded |= reload_settings_if_asked();
         }
+    }
+
+    /// Waits, and before that looks for so long if the only client keeps calling in quick succession; whether the latch was set.
+    fn wait_for_one(&mut self, look: Duration) -> bool {
+        let began = Instant::now();
+        if !self.polling.is_worth_it() {
+            let latch = self.waiter.wait_for_any(&mut self.ready);
+            self.polling.slept(began.elapsed(), look);
+            return latch;
+        }
+        while began.elapsed() < look {
+            let latch = self.waiter.look(&mut self.ready);
+            if latch || !self.ready.is_empty() {
+                self.polling.succeeded();
+                return latch;
+            }
+            // Somebody else may want this core, the client for one.
+            std::thread::yield_now();
+        }
+        self.polling.failed();
+        self.waiter.wait_for_any(&mut self.ready)
     }
 
     fn serve_interrupts(&self) {

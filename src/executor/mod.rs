@@ -7,6 +7,7 @@ mod deploy;
 mod describe;
 mod direct;
 mod extensions;
+mod priority;
 mod recognise;
 
 use serde::Serialize;
@@ -15,19 +16,25 @@ use stonescriptdb_protocol::{
     encode,
 };
 
+use crate::postgres::worker::Started;
 use crate::postgres::{self, session, wait, worker};
+use crate::settings;
 use call::{Caller, Span, attempts};
 use channel::{Arrived, Channel};
 use direct::{Clients, Unfit};
 
-/// An executor's whole life. `id` is the number that the launcher gave it; the database and the role are in the worker's extra data.
-pub(crate) fn main(id: u64) -> ! {
+/// An executor's whole life. The database and the role are in the worker's extra data.
+pub(crate) fn main(Started { id, calls }: Started) -> ! {
     postgres::hooks::mark_executor();
     postgres::counters::choose_shard(id);
     worker::executor_signals();
     let extra = worker::extra();
     let (database, role) = extra.split_once('\t').unwrap_or((&extra, ""));
     let role = (!role.is_empty()).then_some(role);
+    // What the registry is asked is short, and its rows are everybody's.
+    if !calls && database != settings::control_database() {
+        priority::lower(settings::deploy_nice());
+    }
     session::noting_own_timeout(|| worker::connect(database, role));
     if role.is_none() {
         // As superuser nothing may be found but PostgreSQL's own.

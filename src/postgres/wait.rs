@@ -45,16 +45,25 @@ impl Waiter {
         }
     }
 
+    /// As [`Waiter::wait_for_any`], without waiting.
+    pub(crate) fn look(&self, ready: &mut VecDeque<RawFd>) -> bool {
+        self.wait_within(0, ready)
+    }
+
     /// Waits for ever; gives the descriptors that can be read or whose other ends are gone, and whether the latch was set. The latch is
     /// reset already. The process exits if the postmaster died.
     pub(crate) fn wait_for_any(&self, ready: &mut VecDeque<RawFd>) -> bool {
+        self.wait_within(-1, ready)
+    }
+
+    fn wait_within(&self, timeout_ms: i64, ready: &mut VecDeque<RawFd>) -> bool {
         let mut events = [pg_sys::WaitEvent::default(); AT_ONCE];
         let mut latch = false;
         // SAFETY: the set is alive; no more events are written than there is room for.
         unsafe {
             let got = pg_sys::WaitEventSetWait(
                 self.set,
-                -1,
+                timeout_ms,
                 events.as_mut_ptr(),
                 events.len() as i32,
                 pg_sys::PG_WAIT_EXTENSION,

@@ -72,15 +72,34 @@ impl Drop for WorkerHandle {
     }
 }
 
+/// What an executor is told of itself with its start; one word of which the lowest bit is `calls`.
+#[derive(Clone, Copy)]
+pub(crate) struct Started {
+    /// The launcher's number for it.
+    pub(crate) id: u64,
+    /// It is for calls, and not for deployments and the registry.
+    pub(crate) calls: bool,
+}
+
+impl Started {
+    fn to_word(self) -> u64 {
+        self.id << 1 | u64::from(self.calls)
+    }
+
+    fn of_word(word: u64) -> Started {
+        Started { id: word >> 1, calls: word & 1 == 1 }
+    }
+}
+
 /// Starts an executor. `extra` (at most 127 bytes) reaches it as [`extra`]. `None`: no slot of `max_worker_processes` is free.
-pub(crate) fn start_executor(name: &str, argument: u64, extra: &str) -> Option<WorkerHandle> {
+pub(crate) fn start_executor(name: &str, started: Started, extra: &str) -> Option<WorkerHandle> {
     let mut worker = describe(name, EXECUTOR_TYPE, "stonescriptdb_executor_main", pg_sys::BGW_NEVER_RESTART);
     copy_text(&mut worker.bgw_extra, extra);
     let mut handle = std::ptr::null_mut();
     // SAFETY: the handle is palloc'd in the current context: TopMemoryContext, so that it outlives the transaction. The
     // postmaster signals this process when the worker starts and stops.
     unsafe {
-        worker.bgw_main_arg = pg_sys::Datum::from(argument);
+        worker.bgw_main_arg = pg_sys::Datum::from(started.to_word());
         worker.bgw_notify_pid = pg_sys::MyProcPid;
         let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
         let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
@@ -286,5 +305,5 @@ pub(crate) extern "C-unwind" fn stonescriptdb_server_main(_argument: pg_sys::Dat
 #[pgrx::pg_guard]
 #[unsafe(no_mangle)]
 pub(crate) extern "C-unwind" fn stonescriptdb_executor_main(argument: pg_sys::Datum) {
-    crate::executor::main(argument.value() as u64)
+    crate::executor::main(Started::of_word(argument.value() as u64))
 }

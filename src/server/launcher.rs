@@ -11,15 +11,15 @@ use stonescriptdb_protocol::Rate;
 use tokio::sync::oneshot;
 
 use super::log;
-use super::pool::Pool;
+use super::pool::{Pool, Target};
 use crate::postgres::counters::{self, Line};
-use crate::postgres::worker::{self, WorkerHandle, WorkerState};
+use crate::postgres::worker::{self, Started, WorkerHandle, WorkerState};
 use crate::settings::Settings;
 
 /// What only the main thread can do.
 pub(super) enum MainRequest {
     /// Start an executor; how it went is told to the pool.
-    Launch { id: u64, database: Arc<str>, role: Option<Arc<str>> },
+    Launch { id: u64, target: Arc<Target> },
     /// End the executors of a database; answered when their processes are gone.
     Stop { database: String, done: oneshot::Sender<()> },
     /// Read the registry; answered when what was committed before is seen.
@@ -111,8 +111,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 struct Waiting {
     id: u64,
-    database: Arc<str>,
-    role: Option<Arc<str>>,
+    target: Arc<Target>,
     since: Instant,
 }
 
@@ -127,8 +126,8 @@ pub(super) struct Launcher {
 }
 
 impl Launcher {
-    pub(super) fn launch(&mut self, id: u64, database: Arc<str>, role: Option<Arc<str>>) {
-        self.waiting.push(Waiting { id, database, role, since: Instant::now() });
+    pub(super) fn launch(&mut self, id: u64, target: Arc<Target>) {
+        self.waiting.push(Waiting { id, target, since: Instant::now() });
     }
 
     pub(super) fn stop(&mut self, database: &str, done: oneshot::Sender<()>) {
@@ -152,9 +151,8 @@ impl Launcher {
         });
         let patience = if self.is_short() { SLOT_WAIT_WHEN_SHORT } else { SLOT_WAIT };
         for request in std::mem::take(&mut self.waiting) {
-            let database = request.database.clone();
             if let Some(handle) = start(&request) {
-                self.running.insert(request.id, (database, handle));
+                self.running.insert(request.id, (request.target.database.clone(), handle));
             } else if request.since.elapsed() < patience {
                 self.waiting.push(request);
             } else {
@@ -187,11 +185,12 @@ impl Launcher {
 }
 
 fn start(request: &Waiting) -> Option<WorkerHandle> {
-    let role = request.role.as_deref().unwrap_or("");
+    let Target { database, role, calls } = &*request.target;
+    let role = role.as_deref().unwrap_or("");
     // A database's name has at most 63 bytes and a role's too: with the tab they just fit into the 127 of a worker's extra data.
     worker::start_executor(
-        &format!("stonescriptdb executor {}", request.database),
-        request.id,
-        &format!("{}\t{role}", request.database),
+        &format!("stonescriptdb executor {database}"),
+        Started { id: request.id, calls: *calls },
+        &format!("{database}\t{role}"),
     )
 }

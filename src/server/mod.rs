@@ -267,7 +267,7 @@ fn serve(app: &App, requests: &std::sync::mpsc::Receiver<MainRequest>, launcher:
     let mut told = Vec::new();
     for request in requests.try_iter() {
         match request {
-            MainRequest::Launch { id, database, role } => launcher.launch(id, database, role),
+            MainRequest::Launch { id, target } => launcher.launch(id, target),
             MainRequest::Stop { database, done } => launcher.stop(&database, done),
             MainRequest::ReadRegistry { done } => told.push(done),
             MainRequest::Probe { done } => {

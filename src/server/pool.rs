@@ -100,7 +100,7 @@ impl Pool {
     fn act(self: &Arc<Self>, state: &mut State, action: Action<Executor, Waiter>) {
         match action {
             Action::Start { id, target } => {
-                self.main.ask(MainRequest::Launch { id, database: target.database.clone(), role: target.role.clone() });
+                self.main.ask(MainRequest::Launch { id, target });
             }
             // Its process ends when its connection does.
             Action::End { executor } => drop(executor),

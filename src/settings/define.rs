@@ -166,6 +166,15 @@ pub(crate) fn define() {
             Sighup,
             ms,
         ),
+        (
+            c"stonescriptdb.busy_poll",
+            c"Microseconds for which an executor that serves one connection looks for the next request before it sleeps.",
+            &BUSY_POLL,
+            0,
+            1_000,
+            Sighup,
+            none,
+        ),
         (c"stonescriptdb.max_batch", c"Calls in one batch.", &MAX_BATCH, 1, 10_000, Sighup, none),
         (
             c"stonescriptdb.max_call_retries",
@@ -184,6 +193,15 @@ pub(crate) fn define() {
             day_ms,
             Sighup,
             ms,
+        ),
+        (
+            c"stonescriptdb.deploy_nice",
+            c"Steps (nice) by which executors that deploy have less of a processor than those that call, where both want it.",
+            &DEPLOY_NICE,
+            0,
+            19,
+            Sighup,
+            none,
         ),
         (
             c"stonescriptdb.deploy_lock_timeout",

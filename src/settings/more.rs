@@ -35,6 +35,10 @@ const MORE: &[(&str, &CStr)] = &[
     ("call_timeout", c"A request, a function or a platform can have a limit of its own."),
     ("max_call_retries", c"A call or batch asks for it with retry."),
     ("deploy_wait", c"It waits as long for one that proves the same bundle."),
+    (
+        "deploy_nice",
+        c"0 is the priority of all other processes. A deployment beside calls that take all processors then takes some four times as long as with 0. It holds for executors that are started later.",
+    ),
     ("deploy_lock_timeout", c"It is tried four times."),
     (
         "deploy_statement_timeout",
@@ -73,6 +77,10 @@ const MORE: &[(&str, &CStr)] = &[
     ("tls_key_file", c"In PEM, not encrypted."),
     ("tls_ca_file", c"In PEM."),
     ("direct_connections", c"Off, every request goes through the server worker, which is slower."),
+    (
+        "busy_poll",
+        c"0 is not at all. It is done while the client keeps calling in quick succession, and keeps a core busy that would be idle.",
+    ),
     ("allowed_origins", c"An origin is written as browsers send it, https://app.example.com."),
     ("allowed_hosts", c"Empty is any, but for what may be a web page's."),
     ("platform_rate", c"stonescriptdb.set_rate says otherwise for one."),

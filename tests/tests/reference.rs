@@ -98,13 +98,14 @@ fn the_sql_reference_is_what_the_catalog_says() {
 }
 
 /// Where a document says more of a setting.
-const TOLD_IN: [(&str, &str); 17] = [
+const TOLD_IN: [(&str, &str); 19] = [
     ("listener_networks", "#networks-of-single-listeners"),
     ("trusted_proxies", "http.md#access"),
     ("require_platform_token", "tenants.md#tokens"),
     ("max_workers_per_database", "architecture.md#processes-and-threads"),
     ("call_timeout", "calling.md#time-limits"),
     ("max_batch", "http.md#post-callbatch"),
+    ("deploy_nice", "performance.md#fleets"),
     ("online_table_size", "deploying.md#big-tables"),
     ("adopt_gateway_databases", "deploying.md#databases-of-the-standalone-gateway"),
     ("max_result_size", "calling.md#rows-as-lines"),
@@ -112,6 +113,7 @@ const TOLD_IN: [(&str, &str); 17] = [
     ("log_rate", "observing.md#how-much-is-logged"),
     ("tls", "#tls"),
     ("direct_connections", "architecture.md#the-path-of-a-call"),
+    ("busy_poll", "architecture.md#the-path-of-a-call"),
     ("allowed_origins", "http.md#web-pages"),
     ("allowed_hosts", "http.md#web-pages"),
     ("platform_rate", "tenants.md#rates"),

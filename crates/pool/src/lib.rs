@@ -19,12 +19,14 @@ mod ages;
 mod hunger;
 mod lending;
 mod machine;
+mod polling;
 mod starting;
 #[cfg(test)]
 mod tests;
 mod types;
 
 pub use machine::Machine;
+pub use polling::Polling;
 pub use types::{Action, Blocked, Limits, Load, Queue, Refusal, Shown, Standing, StartFailed, Target, Ticket};
 
 use std::time::Duration;

@@ -4,6 +4,8 @@
 //! target, which the pool knows it by, at the first call. So what lasts does not come to lie one by one between what is needed for a moment
 //! only: there it kept whole pages, which took more memory than the tenants themselves.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod oids;
 
 use std::ops::Range;

@@ -7,6 +7,17 @@ use serde_json::json;
 
 use super::settled;
 
+/// Terminates the executors that serve connections of a platform, and waits for their end.
+#[track_caller]
+fn terminate_those_that_serve(cluster: &Cluster, platform: &Platform) {
+    let end = "SELECT pg_terminate_backend(pid) FROM stonescriptdb.workers WHERE database = $1 AND state = 'serving'";
+    cluster.control().execute(end, &[&platform.database()]).expect("terminated");
+    eventually("they have ended", || {
+        let states = super::states(cluster, &platform.database());
+        check(states.iter().all(|state| state != "serving"), format!("{states:?}"))
+    });
+}
+
 fn naps(cluster: &Cluster, platform: &Platform) -> i64 {
     let count =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND wait_event = 'PgSleep'";
@@ -47,13 +58,7 @@ fn an_executor_that_is_terminated_at_rest_is_not_noticed() {
     let platform = Platform::register(&cluster, "rest", &fixtures::tiny());
     let mut line = settled(&cluster, &platform);
     for _ in 0..5 {
-        let end =
-            "SELECT pg_terminate_backend(pid) FROM stonescriptdb.workers WHERE database = $1 AND state = 'serving'";
-        cluster.control().execute(end, &[&platform.database()]).expect("terminated");
-        eventually("it has ended", || {
-            let states = super::states(&cluster, &platform.database());
-            check(states.iter().all(|state| state != "serving"), format!("{states:?}"))
-        });
+        terminate_those_that_serve(&cluster, &platform);
         line = line.settle();
     }
 }
@@ -116,4 +121,27 @@ fn the_server_worker_ends_and_comes_back() {
     assert!(line.wire.is_closed());
     cluster.wait_ready();
     settled(&cluster, &platform).call("f", json!([])).ok();
+}
+
+#[test]
+fn an_executor_that_looks_for_the_next_request_hears_everything_else() {
+    // The longest look there is, so that whatever is asked of it falls into one.
+    let cluster = Cluster::builder().setting("stonescriptdb.busy_poll", "1000").start();
+    let platform = Platform::register(&cluster, "eager", &fixtures::tiny());
+    let mut line = settled(&cluster, &platform);
+    for round in 0..5 {
+        (0..100).for_each(|_| drop(line.call("f", json!([])).ok()));
+        let mut control = cluster.control();
+        // Every process has to take part in the end of a database.
+        control.batch_execute("CREATE DATABASE passing").expect("created");
+        control.batch_execute("DROP DATABASE passing").expect("dropped");
+        cluster.configure("stonescriptdb.max_batch", &(10 + round).to_string());
+        cluster.reload();
+        line.call("f", json!([])).ok();
+        terminate_those_that_serve(&cluster, &platform);
+        line = line.settle();
+    }
+    cluster.configure("stonescriptdb.busy_poll", "0");
+    cluster.reload();
+    (0..100).for_each(|_| drop(line.call("f", json!([])).ok()));
 }

@@ -2,6 +2,7 @@
 
 mod ages;
 mod fair;
+mod priority;
 mod queues;
 
 use acceptance::wait::check;
