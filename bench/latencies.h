@@ -3,10 +3,25 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 /* Latencies that a thread keeps: more than it makes in a run. */
 #define MOST_CALLS 4000000
+
+/* Of one thread. */
+typedef struct
+{
+	long		calls;
+	float	   *micros;
+} Latencies;
+
+static void
+make_room(Latencies *latencies)
+{
+	latencies->calls = 0;
+	latencies->micros = malloc(MOST_CALLS * sizeof(float));
+}
 
 static double
 now_in_micros(void)
@@ -32,15 +47,23 @@ by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Prints "rate=... p50=... p99=..." (calls per second, microseconds) of all calls; sorts them. */
+/* Prints "rate=... p50=... p99=..." (calls per second, microseconds) of all threads. */
 static void
-print_figures(float *micros, long calls, int seconds)
+print_figures(const Latencies *threads, int count, int seconds)
 {
+	long		calls = 0;
+	float	   *all;
+
+	for (int n = 0; n < count; n++)
+		calls += threads[n].calls;
 	if (calls == 0)
 	{
 		fputs("no call has ended\n", stderr);
 		exit(1);
 	}
-	qsort(micros, calls, sizeof(float), by_size);
-	printf("rate=%.1f p50=%.1f p99=%.1f\n", (double) calls / seconds, micros[calls / 2], micros[calls * 99 / 100]);
+	all = malloc(calls * sizeof(float));
+	for (long done = 0, n = 0; n < count; done += threads[n++].calls)
+		memcpy(all + done, threads[n].micros, threads[n].calls * sizeof(float));
+	qsort(all, calls, sizeof(float), by_size);
+	printf("rate=%.1f p50=%.1f p99=%.1f\n", (double) calls / seconds, all[calls / 2], all[calls * 99 / 100]);
 }

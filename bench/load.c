@@ -16,7 +16,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -48,8 +47,7 @@ typedef struct
 {
 	int			connections;
 	unsigned	next;
-	long		calls;
-	float	   *micros;
+	Latencies  *latencies;
 } Worker;
 
 static struct addrinfo *server;
@@ -126,7 +124,7 @@ receive(Worker *worker, Connection *connection)
 	connection->answer[connection->got] = '\0';
 	if (!is_whole(connection))
 		return;
-	worker->micros[worker->calls++] = now_in_micros() - connection->sent;
+	worker->latencies->micros[worker->latencies->calls++] = now_in_micros() - connection->sent;
 	send_next(worker, connection);
 }
 
@@ -150,7 +148,7 @@ work(void *argument)
 		epoll_ctl(looked, EPOLL_CTL_ADD, fd, &wanted);
 		send_next(worker, &connections[n]);
 	}
-	while (!atomic_load(&over) && worker->calls + AT_ONCE < MOST_CALLS)
+	while (!atomic_load(&over) && worker->latencies->calls + AT_ONCE < MOST_CALLS)
 	{
 		int			ready = epoll_wait(looked, events, AT_ONCE, LOOK_EVERY_MS);
 
@@ -166,8 +164,7 @@ main(int argc, char **argv)
 	int			connections;
 	int			seconds;
 	int			threads;
-	long		calls = 0;
-	float	   *micros;
+	Latencies	latencies[2];
 	Worker		workers[2] = {{0}};
 	pthread_t	running[2];
 
@@ -183,19 +180,14 @@ main(int argc, char **argv)
 	{
 		workers[n].connections = (connections + n) / threads;
 		workers[n].next = n * REQUESTS / threads;
-		workers[n].micros = malloc(MOST_CALLS * sizeof(float));
+		workers[n].latencies = &latencies[n];
+		make_room(&latencies[n]);
 		pthread_create(&running[n], NULL, work, &workers[n]);
 	}
 	sleep_for(seconds);
 	atomic_store(&over, true);
 	for (int n = 0; n < threads; n++)
-	{
 		pthread_join(running[n], NULL);
-		calls += workers[n].calls;
-	}
-	micros = malloc((calls + 1) * sizeof(float));
-	for (long done = 0, n = 0; n < threads; done += workers[n++].calls)
-		memcpy(micros + done, workers[n].micros, workers[n].calls * sizeof(float));
-	print_figures(micros, calls, seconds);
+	print_figures(latencies, threads, seconds);
 	return 0;
 }

@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <string.h>
 
 #include "latencies.h"
 
@@ -26,8 +25,7 @@ typedef struct
 typedef struct
 {
 	unsigned	seed;
-	long		calls;
-	float	   *micros;
+	Latencies  *latencies;
 } Worker;
 
 static Session *sessions;
@@ -79,7 +77,7 @@ work(void *argument)
 {
 	Worker	   *worker = argument;
 
-	while (!atomic_load(&over) && worker->calls < MOST_CALLS)
+	while (!atomic_load(&over) && worker->latencies->calls < MOST_CALLS)
 	{
 		double		begun = now_in_micros();
 		Session    *session;
@@ -89,7 +87,7 @@ work(void *argument)
 		while (atomic_flag_test_and_set(&session->busy));
 		call(session->conn, &worker->seed);
 		atomic_flag_clear(&session->busy);
-		worker->micros[worker->calls++] = now_in_micros() - begun;
+		worker->latencies->micros[worker->latencies->calls++] = now_in_micros() - begun;
 	}
 	return NULL;
 }
@@ -101,8 +99,7 @@ main(int argc, char **argv)
 	int			databases;
 	int			seconds;
 	unsigned	seed = 1;
-	long		calls = 0;
-	float	   *micros;
+	Latencies  *latencies;
 	Worker	   *workers;
 	pthread_t  *running;
 
@@ -114,6 +111,7 @@ main(int argc, char **argv)
 	row_count = atoi(argv[6]);
 	session_count = databases == 1 ? threads : databases;
 	sessions = calloc(session_count, sizeof(Session));
+	latencies = calloc(threads, sizeof(Latencies));
 	workers = calloc(threads, sizeof(Worker));
 	running = calloc(threads, sizeof(pthread_t));
 	for (int n = 0; n < session_count; n++)
@@ -125,19 +123,14 @@ main(int argc, char **argv)
 	for (int n = 0; n < threads; n++)
 	{
 		workers[n].seed = 7919 * (n + 1);
-		workers[n].micros = malloc(MOST_CALLS * sizeof(float));
+		workers[n].latencies = &latencies[n];
+		make_room(&latencies[n]);
 		pthread_create(&running[n], NULL, work, &workers[n]);
 	}
 	sleep_for(seconds);
 	atomic_store(&over, true);
 	for (int n = 0; n < threads; n++)
-	{
 		pthread_join(running[n], NULL);
-		calls += workers[n].calls;
-	}
-	micros = malloc((calls + 1) * sizeof(float));
-	for (long done = 0, n = 0; n < threads; done += workers[n++].calls)
-		memcpy(micros + done, workers[n].micros, workers[n].calls * sizeof(float));
-	print_figures(micros, calls, seconds);
+	print_figures(latencies, threads, seconds);
 	return 0;
 }

@@ -212,6 +212,7 @@ CREATE TABLE deployment_database (
     error jsonb,
     PRIMARY KEY (deployment_id, position)
 );
+CREATE INDEX deployment_database_error ON deployment_database (deployment_id, position) WHERE error IS NOT NULL;
 COMMENT ON TABLE deployment_database IS 'how each deployment went in each database';
 COMMENT ON COLUMN deployment_database.state IS
     'pending, running, completed, completed_with_warnings, unchanged, failed, skipped, cancelled, interrupted or superseded';

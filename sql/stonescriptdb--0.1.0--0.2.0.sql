@@ -534,3 +534,33 @@ CREATE OR REPLACE FUNCTION measure_stale(platform text, stale_after interval, bu
         END LOOP;
         RETURN measured;
     END $$;
+
+-- The first error of a deployment is found without its other databases, and the rate of those that run only.
+CREATE INDEX deployment_database_error ON deployment_database (deployment_id, position) WHERE error IS NOT NULL;
+CREATE OR REPLACE VIEW deployments AS
+    SELECT d.id, d.kind, d.platform, nullif(d.schema_name, '') AS schema_name, d.bundle_sha256, d.state, d.requested_by, d.client_address,
+           d.request_id, d.force, d.allow, d.dry_run, d.started_at, d.finished_at, c.total AS databases,
+           c.succeeded + c.unchanged + c.failed AS done, c.succeeded, c.unchanged, c.failed, c.skipped,
+           c.total - c.succeeded - c.unchanged - c.failed AS remaining,
+           CASE WHEN d.state = 'running' THEN coalesce(r.rate, 0.00) END AS rate,
+           CASE WHEN d.state = 'running' THEN
+               pg_catalog.clock_timestamp() + (c.total - c.succeeded - c.unchanged - c.failed) / nullif(r.rate, 0) * interval '1 s'
+           END AS expected_end,
+           coalesce(d.error, (SELECT x.error FROM deployment_database x WHERE x.deployment_id = d.id AND x.error IS NOT NULL
+                              ORDER BY x.position LIMIT 1)) AS first_error
+    FROM deployment d
+         LEFT JOIN LATERAL (
+             SELECT k.total, k.succeeded, k.unchanged, k.failed, k.skipped FROM deployment_counts(d.id) k WHERE d.counts IS NULL
+             UNION ALL
+             SELECT j.total, j.succeeded, j.unchanged, j.failed, j.skipped
+             FROM pg_catalog.jsonb_to_record(d.counts)
+                  AS j(total integer, succeeded integer, unchanged integer, failed integer, skipped integer)
+             WHERE d.counts IS NOT NULL) c ON true
+         LEFT JOIN (
+             -- Of those that run, and not for each deployment: by the cost of the latter the planner had JIT begin, which took a second.
+             SELECT y.id, pg_catalog.round((count(*) / nullif(extract(epoch FROM coalesce(y.finished_at, pg_catalog.clock_timestamp())
+                                                                    - coalesce(y.resumed_at, y.started_at)), 0))::numeric, 2) AS rate
+             FROM deployment y JOIN deployment_database x ON x.deployment_id = y.id
+             WHERE y.state = 'running' AND x.state IN ('completed', 'completed_with_warnings', 'failed')
+               AND x.finished_at >= coalesce(y.resumed_at, y.started_at)
+             GROUP BY y.id) r ON r.id = d.id;

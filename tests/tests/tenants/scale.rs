@@ -94,3 +94,21 @@ fn two_thousand_tenants_are_listed_quickly_and_cost_little_memory() {
     }
     assert!(grown < BYTES * TENANTS as u64, "{grown} bytes for {TENANTS} tenants");
 }
+
+#[test]
+fn the_list_of_thousands_of_deployments_is_not_worth_compiling() {
+    let cluster = Cluster::builder().setting("autovacuum", "off").start();
+    Platform::register(&cluster, "often", &notes());
+    let mut control = cluster.control();
+    sql::done(control.batch_execute(
+        "INSERT INTO stonescriptdb.deployment
+         SELECT (jsonb_populate_record(d, jsonb_build_object('id', gen_random_uuid()))).*
+         FROM stonescriptdb.deployment d, generate_series(1, 4000)",
+    ));
+    let plan = sql::texts(&mut control, "EXPLAIN (FORMAT JSON) SELECT * FROM stonescriptdb.deployments").concat();
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("JSON");
+    let cost = plan[0]["Plan"]["Total Cost"].as_f64().expect("a cost");
+    // PostgreSQL's own: above it JIT begins, which takes up to a second.
+    let limit: f64 = sql::texts(&mut control, "SHOW jit_above_cost").concat().parse().expect("a number");
+    assert!(cost < limit, "{cost}");
+}
