@@ -12,6 +12,7 @@ use stonescriptdb_pool::Polling;
 use stonescriptdb_protocol::{ErrorCode, Failure, FrameKind, HEADER_LEN, Header};
 
 use crate::postgres::catch;
+use crate::postgres::seats;
 use crate::postgres::wait::{Waiter, Woken, check_for_interrupts, forget_cancel, reload_settings_if_asked};
 use crate::server::SOCKET_PATH;
 use crate::settings;
@@ -46,6 +47,8 @@ pub(super) struct Channel {
     /// How many clients are waited for.
     clients: usize,
     polling: Polling,
+    /// Executors that may look for requests at the same time: a client needs a core too.
+    most_looking: u64,
     /// The settings were read again.
     reloaded: bool,
     /// What is left of a frame that a call was sending when it was interrupted. It comes before the next frame.
@@ -66,6 +69,7 @@ impl Channel {
             ready: VecDeque::new(),
             clients: 0,
             polling: Polling::default(),
+            most_looking: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64 / 2),
             reloaded: false,
             unsent: Vec::new(),
         })
@@ -204,14 +208,21 @@ impl Channel {
             self.polling.slept(began.elapsed(), look);
             return latch;
         }
-        while began.elapsed() < look {
-            let latch = self.waiter.look(&mut self.ready);
-            if latch || !self.ready.is_empty() {
-                self.polling.succeeded();
-                return latch;
+        let Channel { waiter, ready, .. } = self;
+        let found = seats::looking(self.most_looking, || {
+            while began.elapsed() < look {
+                let latch = waiter.look(ready);
+                if latch || !ready.is_empty() {
+                    return Some(latch);
+                }
+                // Somebody else may want this core, the client for one.
+                std::thread::yield_now();
             }
-            // Somebody else may want this core, the client for one.
-            std::thread::yield_now();
+            None
+        });
+        if let Some(latch) = found.flatten() {
+            self.polling.succeeded();
+            return latch;
         }
         self.polling.failed();
         self.waiter.wait_for_any(&mut self.ready)

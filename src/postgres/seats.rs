@@ -51,6 +51,8 @@ struct Table {
     epoch: AtomicU64,
     /// The server worker has begun to attach to the control database, and has not got there.
     attaching: AtomicU64,
+    /// Executors that look for requests and do not sleep, just now.
+    looking: AtomicU64,
     seats: [Seat; SEATS as usize],
     /// The server worker knows whose they are.
     buckets: [AtomicU64; BUCKETS as usize],
@@ -142,6 +144,23 @@ pub(crate) fn next_epoch() {
 /// Notes that the server worker attaches to its database now, or that it has; gives what was noted before.
 pub(crate) fn note_attaching(attaching: bool) -> bool {
     table().is_some_and(|table| table.attaching.swap(attaching.into(), AcqRel) != 0)
+}
+
+/// Runs `f`, which keeps a core busy, unless so many others are at it in other executors; then `None`.
+pub(crate) fn looking<T>(at_most: u64, f: impl FnOnce() -> T) -> Option<T> {
+    /// One of those that are counted, also if `f` raises an error.
+    struct Counted(&'static AtomicU64);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, AcqRel);
+        }
+    }
+
+    let looking = &table()?.looking;
+    let before = looking.fetch_add(1, AcqRel);
+    let _counted = Counted(looking);
+    (before < at_most).then(f)
 }
 
 /// A connection at a seat, as both sides know it.

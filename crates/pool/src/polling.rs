@@ -28,7 +28,7 @@ impl Polling {
         self.credit = self.credit.saturating_add(1).min(MOST);
     }
 
-    /// None came.
+    /// None came, or too many others look for theirs.
     pub fn failed(&mut self) {
         self.credit = self.credit.saturating_sub(PRICE);
     }
