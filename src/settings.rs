@@ -58,7 +58,7 @@ static MAX_CALL_RETRIES: Number = Number::new(3);
 static DEPLOY_WAIT: Number = Number::new(30_000);
 /// How long one statement of a deployment waits for a lock that a tenant's own transactions hold.
 static DEPLOY_LOCK_TIMEOUT: Number = Number::new(5_000);
-/// A tenth of the weight of calls, of which a deployment beside them then takes what they leave.
+/// A tenth of the weight of calls.
 static DEPLOY_NICE: Number = Number::new(10);
 /// 0: a rewrite of a large table takes as long as it takes.
 static DEPLOY_STATEMENT_TIMEOUT: Number = Number::new(0);

@@ -12,6 +12,6 @@ pub(super) fn lower(nice: u8) {
     }
     let _ = rustix::process::nice(i32::from(nice));
     // Where Linux shares the processors among sessions first (sched(7), "The autogroup feature"), nice counts among the processes of one
-    // session only, and each process of PostgreSQL is a session of its own.
+    // session only, and each process of PostgreSQL is a session of its own. This is refused where it is asked for too often.
     let _ = fs::write("/proc/self/autogroup", nice.to_string());
 }

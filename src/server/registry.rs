@@ -110,7 +110,7 @@ struct DatabaseRow<'t> {
 #[serde(transparent)]
 struct Text<'t>(#[serde(borrow)] Cow<'t, str>);
 
-/// Reads the whole registry. Without the extension it is empty. What is as it was `before` is shared with it.
+/// Reads the whole registry. Without the extension it is empty. Targets that were known `before` are shared with it.
 pub(super) fn read(before: &Registry) -> Result<Registry, PgError> {
     transaction(|| {
         let there = kept::look::<bool>(

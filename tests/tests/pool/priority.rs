@@ -32,8 +32,10 @@ fn executors_that_deploy_have_less_of_a_processor_than_those_that_call() {
     let (server, server_group) = nice(control.query_one(server, &[]).expect("the server worker").get(0));
     platform.call("f", serde_json::json!([])).ok();
     assert_eq!(nice(executor(&mut control, &platform.database(), true)), (server, server_group), "a call's");
-    let at_work = nice(executor(&mut control, &platform.database(), false));
-    assert_eq!(at_work, ((server + 10).min(19), server_group.map(|_| 10)), "a deployment's");
+    let (at_work, group) = nice(executor(&mut control, &platform.database(), false));
+    assert_eq!(at_work, (server + 10).min(19), "a deployment's");
+    // Linux refuses to change a session's more than ten times a second in the whole system, and other tests run beside this one.
+    assert!(group == server_group.map(|_| 10) || group == server_group, "{group:?}");
 
     cluster.configure("stonescriptdb.deploy_nice", "0");
     cluster.reload();
