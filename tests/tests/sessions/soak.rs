@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use acceptance::{Cluster, Files, Platform, sql};
 use postgres::Client;
 use serde_json::json;
 
-/// A third of it is the warm-up.
-fn length() -> Duration {
+/// Between two looks at the memory.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often the memory is looked at. A third of it is the warm-up.
+fn looks() -> usize {
     let seconds = std::env::var("SSDB_SOAK_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(12))
+    seconds.unwrap_or(12) * 4
 }
+
+/// Deployments at least: beside calls that take all processors each takes seconds.
+const DEPLOYMENTS: usize = 4;
 
 /// What a process may be larger at the end, in kB.
 const GROWTH: i64 = 512;
@@ -72,10 +78,8 @@ fn full_load_and_deployments_leave_no_error_and_no_growth() {
         ("get_item", json!(["x"]), 422),
         ("nobody", json!([]), 404),
     ];
-    let (over, done) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let (start, length) = (Instant::now(), length());
-    let mut samples: Vec<(Duration, BTreeMap<i64, i64>)> = Vec::new();
-    std::thread::scope(|scope| {
+    let (over, done, sampled) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let samples = std::thread::scope(|scope| {
         let load = |first: usize| {
             let (over, done, calls, platform) = (&over, &done, &calls, &platform);
             move || {
@@ -99,32 +103,39 @@ fn full_load_and_deployments_leave_no_error_and_no_growth() {
         for first in 0..4 {
             scope.spawn(load(first));
         }
+        let sampler = scope.spawn(|| {
+            let mut samples: Vec<BTreeMap<i64, i64>> = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                std::thread::sleep(PAUSE);
+                samples.push(memory(&mut client));
+                sampled.store(samples.len(), Ordering::Relaxed);
+            }
+            samples
+        });
         let mut number = 1;
-        while start.elapsed() < length && !over.load(Ordering::Relaxed) {
+        let enough = |number| number > DEPLOYMENTS && sampled.load(Ordering::Relaxed) >= looks();
+        while !enough(number) && !sampler.is_finished() && !over.load(Ordering::Relaxed) {
             number += 1;
             let answer = platform.cluster.http().migrate(&platform.name, None, &version(number).tar_gz(), &[]);
             if answer.status != 200 {
                 over.store(true, Ordering::Relaxed);
             }
             answer.ok();
-            for _ in 0..4 {
-                std::thread::sleep(Duration::from_millis(250));
-                samples.push((start.elapsed(), memory(&mut client)));
-            }
         }
         over.store(true, Ordering::Relaxed);
+        sampler.join().expect("samples")
     });
-    // Of each process that was there at both times the mean of the middle third of the samples, and of the last one.
-    let mean = |pid: i64, from: u32, to: u32| {
-        let of = samples.iter().filter(|(at, _)| *at >= length * from / 3 && *at < length * to / 3);
-        let seen: Vec<i64> = of.filter_map(|(_, sample)| sample.get(&pid).copied()).collect();
+    // Of each process that was there at both times the mean of the second third of the samples, and of the last one.
+    let third = samples.len() / 3;
+    let mean = |pid: i64, from: usize, to: usize| {
+        let seen: Vec<i64> = samples[from..to].iter().filter_map(|sample| sample.get(&pid).copied()).collect();
         (seen.len() > 2).then(|| seen.iter().sum::<i64>() / seen.len() as i64)
     };
     let mut compared = 0;
-    for pid in samples.last().map(|(_, last)| last.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
-        if let (Some(middle), Some(last)) = (mean(pid, 1, 2), mean(pid, 2, 4)) {
+    for pid in samples.last().map(|last| last.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
+        if let (Some(middle), Some(last)) = (mean(pid, third, 2 * third), mean(pid, 2 * third, samples.len())) {
             println!("process {pid}: {middle} kB, and then {last} kB");
-            assert!(last - middle < GROWTH, "process {pid} grew from {middle} to {last} kB in {:?}", length / 3);
+            assert!(last - middle < GROWTH, "process {pid} grew from {middle} to {last} kB in {third} looks");
             compared += 1;
         }
     }
