@@ -9,6 +9,7 @@ mod direct;
 mod extensions;
 mod priority;
 mod recognise;
+mod restore;
 
 use serde::Serialize;
 use stonescriptdb_protocol::{

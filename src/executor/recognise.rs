@@ -1,8 +1,9 @@
 //! Whether the connected database holds a dump of a tenant.
 
 use pgrx::Spi;
-use stonescriptdb_protocol::{Failure, Recognised, RestoredState};
+use stonescriptdb_protocol::{Failure, Recognised, Restore, RestoredState};
 
+use super::restore;
 use crate::postgres::{self, PgError, transaction};
 
 /// Settings of a database that decide what runs in its sessions, and as whom.
@@ -23,6 +24,12 @@ const DECISIVE_SETTINGS: [&str; 6] = [
 pub(super) fn run(owner_role: &str, call_role: &str) -> Result<Recognised, Failure> {
     postgres::require_utf8()?;
     transaction(|| {
+        // Whoever sent this has looked too, but this process may have taken its time to start: a restore that began meanwhile has tables that
+        // have their owner with its next statement only.
+        let database = Spi::get_one::<String>("SELECT pg_catalog.current_database()::text").map_err(spi)?;
+        if restore::of(&database.unwrap_or_default(), owner_role)? != Restore::None {
+            return Ok(Recognised::NotYet);
+        }
         let owners = [owner_of("_stonescriptdb_state")?, owner_of("_stonescriptdb_gateway_functions")?];
         let mut of_owner = true;
         for owner in owners {

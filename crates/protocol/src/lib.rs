@@ -43,6 +43,6 @@ pub use names::{MAIN_TENANT, NameError, Named, database_name, is_main, is_uuid, 
 pub use number::whole_number;
 pub use rate::Rate;
 pub use tenants::{
-    Listing, LostDatabase, Overview, Recognised, RestoredState, TenantName, TenantVerb, TenantWork, TokenSpec,
+    Listing, LostDatabase, Overview, Recognised, Restore, RestoredState, TenantName, TenantVerb, TenantWork, TokenSpec,
 };
 pub use trace::{is_traceparent, is_tracestate, one_traceparent, traceparent_in, tracestate_in};

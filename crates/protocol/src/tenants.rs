@@ -223,9 +223,22 @@ pub struct TokenSpec {
     pub by: String,
 }
 
+/// Whether a dump is being restored into a database.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restore {
+    /// No session that could do it has done anything for a moment.
+    None,
+    /// One has just done something: the restore is over, or its next statement comes.
+    Pauses,
+    /// One is at work.
+    GoesOn,
+}
+
 /// Whose a database may be that has the name of one that is gone.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub struct LostDatabase {
+    /// A restore is left alone.
+    pub restore: Restore,
     /// The platform's owner role.
     pub owner_role: String,
     /// The platform's call role.
@@ -235,7 +248,7 @@ pub struct LostDatabase {
 /// What a database turned out to be.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
 pub enum Recognised {
-    /// It has no tracking tables, or not all.
+    /// It has no tracking tables, or not all, or a dump is being restored into it.
     NotYet,
     /// It is somebody else's, and why.
     Stranger(String),

@@ -1,9 +1,10 @@
 //! What was done to tenants' databases by other means, entered into the registry.
 
 use pgrx::pg_sys;
-use stonescriptdb_protocol::{Failure, LostDatabase, RestoredState};
+use stonescriptdb_protocol::{Failure, LostDatabase, Restore, RestoredState};
 
 use super::{execute, execute_once, roles, spi};
+use crate::executor::restore;
 use crate::postgres::{quote_identifier, transaction};
 use crate::query;
 
@@ -58,8 +59,7 @@ pub(super) fn names() -> Result<(), Failure> {
     })
 }
 
-/// Whose a database may be that has the name of one that is gone. A restore that goes on is left alone: its sessions work, or did a moment
-/// ago.
+/// Whose a database may be that has the name of one that is gone.
 ///
 /// # Errors
 /// PostgreSQL's own.
@@ -70,14 +70,12 @@ pub(super) fn lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Fai
                  SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.datname = d.name AND c.oid = $2
                  WHERE d.name = $1 AND d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_database x WHERE x.oid = d.datid)
-                   AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.datid = c.oid)
-                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = c.oid AND a.backend_type = 'client backend'
-                        AND (a.state <> 'idle' OR a.application_name = 'pg_restore'
-                             OR a.state_change > clock_timestamp() - interval '500 ms'))) l ON true",
+                   AND NOT EXISTS (SELECT FROM stonescriptdb.database o WHERE o.datid = c.oid)) l ON true",
             &[database.into(), pg_sys::Oid::from(oid).into()],
         )
         .map_err(spi)?;
-        Ok(owner.zip(call).map(|(owner_role, call_role)| LostDatabase { owner_role, call_role }))
+        let Some((owner_role, call_role)) = owner.zip(call) else { return Ok(None) };
+        Ok(Some(LostDatabase { restore: restore::of(database, &owner_role)?, owner_role, call_role }))
     })
 }
 
@@ -91,14 +89,13 @@ pub(super) fn quiet(oid: u32) -> Result<Option<(String, String)>, Failure> {
             "SELECT l.database, l.owner_role FROM (SELECT 1) one LEFT JOIN (
                  SELECT c.datname::text AS database, p.owner_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform JOIN pg_database c ON c.oid = d.datid
-                 WHERE d.datid = $1 AND d.state = 'ready'
-                   AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = c.oid AND a.backend_type = 'client backend'
-                        AND (a.state <> 'idle' OR a.application_name = 'pg_restore'
-                             OR a.state_change > clock_timestamp() - interval '500 ms'))) l ON true",
+                 WHERE d.datid = $1 AND d.state = 'ready') l ON true",
             &[pg_sys::Oid::from(oid).into()],
         )
         .map_err(spi)?;
-        Ok(database.zip(owner))
+        let Some((database, owner)) = database.zip(owner) else { return Ok(None) };
+        let restore = restore::of(&database, &owner)?;
+        Ok((restore == Restore::None).then_some((database, owner)))
     })
 }
 
@@ -132,10 +129,10 @@ pub(super) fn let_in(database: &str, role: &str) -> Result<(), Failure> {
 /// PostgreSQL's own.
 pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Result<bool, Failure> {
     transaction(|| {
-        let Some(known) = still_lost(database, oid)? else { return Ok(false) };
-        let (name, owner) = (quote_identifier(database), quote_identifier(&known.owner_role));
+        let Some((owner_role, call_role)) = still_lost(database, oid)? else { return Ok(false) };
+        let (name, owner) = (quote_identifier(database), quote_identifier(&owner_role));
         execute_once(&format!("ALTER DATABASE {name} OWNER TO {owner}"), &[])?;
-        roles::close_database(database, &known.owner_role, &known.call_role)?;
+        roles::close_database(database, &owner_role, &call_role)?;
         execute(
             "UPDATE stonescriptdb.database d SET datid = $2, touched = true, touched_at = clock_timestamp(), touches = d.touches + 1,
                  unfinished = $4, drift = NULL,
@@ -153,8 +150,8 @@ pub(super) fn restored(database: &str, oid: u32, state: &RestoredState) -> Resul
     })
 }
 
-/// As [`lost`], with the row locked; whoever works in it does not matter any more.
-fn still_lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure> {
+/// As [`lost`], with the row locked: the owner role and the call role. Whoever works in it does not matter any more.
+fn still_lost(database: &str, oid: u32) -> Result<Option<(String, String)>, Failure> {
     query::update("SELECT p.owner_role::text, p.call_role::text FROM stonescriptdb.database d
                  JOIN stonescriptdb.platform p ON p.name = d.platform
                  WHERE d.name = $1 AND d.state = 'ready' AND NOT EXISTS (SELECT FROM pg_database x WHERE x.oid = d.datid)
@@ -162,6 +159,6 @@ fn still_lost(database: &str, oid: u32) -> Result<Option<LostDatabase>, Failure>
                  FOR UPDATE OF d", &[database.into(), pg_sys::Oid::from(oid).into()], |mut rows| {
         let Some(row) = rows.next() else { return Ok(None) };
         let text = |place: usize| Ok::<_, Failure>(row.get::<String>(place).map_err(spi)?.unwrap_or_default());
-        Ok(Some(LostDatabase { owner_role: text(1)?, call_role: text(2)? }))
+        Ok(Some((text(1)?, text(2)?)))
     })
 }

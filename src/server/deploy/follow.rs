@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stonescriptdb_protocol::{
-    AdoptRequest, ExecutorRequest, Failure, LostDatabase, Recognised, RestoredState, TenantWork,
+    AdoptRequest, ExecutorRequest, Failure, LostDatabase, Recognised, Restore, RestoredState, TenantWork,
 };
 use tokio::sync::{Mutex, Notify};
 
@@ -20,6 +20,8 @@ use crate::server::{App, broker};
 /// A restore is looked at again after this, and then after twice as long, up to the most.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// For as long as this a deployment waits for a session that may have restored a database.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Most restores take no longer than this: it is looked often.
 const SHORT: Duration = Duration::from_secs(30);
 const PAUSE_WHILE_SHORT: Duration = Duration::from_secs(1);
@@ -97,7 +99,7 @@ pub(in crate::server) async fn follow(app: Arc<App>) {
                     attempts.remove(lost);
                     format!("the database \"{}\" was made anew by other means and is its tenant's again", lost.database)
                 }
-                Ok(Found::NotYet) => continue,
+                Ok(Found::NotYet | Found::Pauses) => continue,
                 Ok(Found::Stranger(_)) | Err(_) if std::mem::replace(&mut attempt.told, true) => continue,
                 Ok(Found::Stranger(why)) => {
                     format!("the database \"{}\" has the name of a tenant's, but is none: {why}", lost.database)
@@ -111,12 +113,18 @@ pub(in crate::server) async fn follow(app: Arc<App>) {
     }
 }
 
-/// Looks now at databases that were made anew, so that a deployment does not leave them out.
+/// Looks now at databases that were made anew, so that a deployment does not leave them out. The session of a restore that is over may be
+/// there for a moment longer than the program.
 pub(super) async fn settle(app: &Arc<App>) {
     app.main.read_registry().await;
+    let end = Instant::now() + LAST_WORDS;
     for lost in &app.registry().lost {
         // What cannot be settled now is told by those who look at it again and again.
-        let _ = restored(app, lost).await;
+        while let Ok(Found::Pauses) = restored(app, lost).await
+            && Instant::now() < end
+        {
+            tokio::time::sleep(LAST_WORDS / 20).await;
+        }
     }
 }
 
@@ -125,6 +133,8 @@ enum Found {
     Taken,
     /// A restore goes on, or has not begun.
     NotYet,
+    /// A restore is over, or goes on in a moment.
+    Pauses,
     /// It is something else.
     Stranger(String),
 }
@@ -134,6 +144,11 @@ async fn restored(app: &Arc<App>, lost: &Lost) -> Result<Found, Failure> {
     let _pass = enter(app, &lost.database, "restore").await?;
     let look = TenantWork::Lost { database: lost.database.clone(), oid: lost.oid };
     let Some(known): Option<LostDatabase> = work(app, look).await? else { return Ok(Found::NotYet) };
+    match known.restore {
+        Restore::None => {}
+        Restore::Pauses => return Ok(Found::Pauses),
+        Restore::GoesOn => return Ok(Found::NotYet),
+    }
     let elevated = Arc::new(Target { database: lost.database.as_str().into(), role: None, calls: false });
     let recognise =
         ExecutorRequest::Recognise { owner_role: known.owner_role.clone(), call_role: known.call_role.clone() };

@@ -1,6 +1,6 @@
 //! A tenant's database is restored from a dump, by a superuser with PostgreSQL's own tools: it serves again without any step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use acceptance::wait::check;
 use acceptance::{Cluster, Platform, eventually, server, shared, sql};
@@ -111,6 +111,41 @@ fn a_deployment_right_after_a_restore_is_not_fooled() {
     );
     assert_eq!(fleet.edition("t001"), 2);
     assert_eq!(fleet.counters(), [1; 3]);
+}
+
+/// A restore begins while the process that is to look into the database starts: it must see that, for what it would take over, the restore
+/// is still changing. New sessions are held by a lock on a catalog that each reads.
+#[test]
+fn a_restore_that_begins_while_it_is_looked_into_is_left_alone() {
+    let cluster = Cluster::builder().setting("autovacuum", "off").start();
+    let platform = Platform::register(&cluster, "restlook", &bundle(1));
+    platform.register_tenant("acme", &bundle(1)).ok();
+    let database = platform.database_of("acme");
+    let grant = format!("BEGIN; GRANT SELECT ON SEQUENCE public.accounts_id_seq TO {}", platform.call_role());
+    let mut pg_dump = cluster.client_program("pg_dump");
+    pg_dump.args(["--no-owner", "--no-acl", "--inserts", &database]);
+    let dump = String::from_utf8(server::run(pg_dump).stdout).expect("a dump in UTF-8");
+    let dump: Vec<&str> = dump.lines().filter(|line| !line.starts_with('\\')).collect();
+    let (mut control, mut gate) = (cluster.control(), cluster.connect("postgres"));
+    by_hand(&cluster, "postgres", &format!("DROP DATABASE {database}"));
+    by_hand(&cluster, "postgres", &format!("CREATE DATABASE {database}"));
+    let mut restorer = cluster.connect(&database);
+    sql::done(gate.batch_execute("BEGIN; LOCK TABLE pg_db_role_setting"));
+    let looks = eventually("a process to be on its way", || {
+        let waiting = "SELECT pid FROM pg_locks WHERE relation = 'pg_db_role_setting'::regclass AND NOT granted";
+        sql::texts(&mut control, waiting).pop().ok_or("nobody waits".to_owned())
+    });
+    sql::done(restorer.batch_execute(&dump.join("\n")));
+    sql::done(restorer.batch_execute(&grant));
+    sql::done(gate.batch_execute("ROLLBACK"));
+    eventually("the look to be over", || {
+        check(!Path::new(&format!("/proc/{looks}")).exists(), format!("process {looks} is still there"))
+    });
+    let owner = "SELECT relowner::regrole FROM pg_class WHERE relname = 'accounts'";
+    assert_eq!(sql::text(&mut restorer, owner), "postgres", "it is not taken while it is being restored");
+    sql::done(restorer.batch_execute("COMMIT"));
+    assert_eq!(wait_served(&platform, "acme").value(), 0);
+    assert_eq!(sql::text(&mut restorer, owner), platform.owner_role());
 }
 
 /// `pg_restore --clean` into the database as it is, which is never dropped.
