@@ -147,6 +147,10 @@ fn statements(request: &AdoptRequest) -> Result<(Vec<String>, Vec<String>), Fail
             Some(("TABLE" | "VIEW", name)) => ("SELECT, INSERT, UPDATE, DELETE", format!("TABLE {name}")),
             Some(("MATERIALIZED", name)) => ("SELECT", format!("TABLE {}", name.trim_start_matches("VIEW "))),
             Some(("SEQUENCE", name)) => ("USAGE, SELECT, UPDATE", format!("SEQUENCE {name}")),
+            Some(("FOREIGN", name)) => {
+                ("SELECT, INSERT, UPDATE, DELETE", format!("TABLE {}", name.trim_start_matches("TABLE ")))
+            }
+            Some(("TYPE" | "DOMAIN", name)) => ("USAGE", format!("TYPE {name}")),
             Some(("FUNCTION" | "PROCEDURE" | "AGGREGATE", name)) => ("EXECUTE", format!("ROUTINE {name}")),
             _ => continue,
         };

@@ -19,8 +19,12 @@ fn legacy(cluster: &Cluster) -> (String, String) {
     sql::done(control.batch_execute(&format!("CREATE DATABASE {database} OWNER {owner}")));
     let mut client = cluster.connect(&database);
     sql::done(client.batch_execute(&format!(
-        "SET ROLE {owner};
+        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing;
+         GRANT USAGE ON FOREIGN SERVER nowhere TO {owner};
+         SET ROLE {owner};
          CREATE SCHEMA reports;
+         CREATE FOREIGN TABLE reports.far (n int) SERVER nowhere;
+         CREATE TYPE reports.mood AS ENUM ('good'); REVOKE USAGE ON TYPE reports.mood FROM PUBLIC;
          CREATE TABLE public.accounts (id bigserial PRIMARY KEY, email text);
          INSERT INTO accounts (email) VALUES ('Ada'), ('Edsger'), ('Grace');
          CREATE TABLE reports.monthly (n int); INSERT INTO reports.monthly VALUES (7);
@@ -45,6 +49,16 @@ fn an_existing_database_is_adopted_and_then_migrated() {
     );
     assert_eq!((&row["bundle_sha256"], &row["is_current"]), (&json!(null), &json!(false)), "no bundle yet: {row:#}");
     check_owned(&cluster, &platform, &database, &owner);
+    let rights = format!(
+        "SELECT has_table_privilege(r, 'reports.far', 'SELECT, UPDATE') AND has_type_privilege(r, 'reports.mood', 'USAGE')
+         FROM (VALUES ('{}')) AS call(r)",
+        platform.call_role()
+    );
+    assert_eq!(
+        sql::text(&mut cluster.connect(&database), &rights),
+        "t",
+        "the call role may use what it may use elsewhere"
+    );
     // The name that it has stays, and nothing of it is to be called yet.
     let answer = platform.call_tenant("Acme", "dba_tool", json!([]));
     assert!(answer.status == 403 || answer.status == 404, "{answer}");

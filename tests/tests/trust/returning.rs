@@ -4,7 +4,7 @@ use std::path::Path;
 
 use acceptance::{Cluster, Platform, server, sql};
 use postgres::Client;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::gateway::{self, ADD_CUSTOMER, COUNT, checksum};
 use crate::{applied, assert_exact, by_hand};
@@ -18,14 +18,15 @@ fn commands(of: &str, database: &str, platform: &str, role: &str) -> String {
     let block = lines.map_while(|line| line.strip_prefix("       ")).collect::<Vec<_>>().join("\n");
     assert!(!block.is_empty(), "no commands behind {of}");
     block
+        .replace("platform=shop ", &format!("platform={platform} "))
         .replace("shop_main", database)
         .replace("stonescriptdb_shop_", &format!("stonescriptdb_{platform}_"))
         .replace("TO gateway;", &format!("TO {role};"))
 }
 
-/// Runs commands as somebody who is at the server.
+/// Runs commands as somebody who is at the server; what they print.
 #[track_caller]
-fn run(cluster: &Cluster, commands: &str) {
+fn run(cluster: &Cluster, commands: &str) -> String {
     let psql = cluster.client_program("psql");
     // Its environment is what reaches the server.
     let mut sh = server::command("sh", cluster.dir());
@@ -33,7 +34,7 @@ fn run(cluster: &Cluster, commands: &str) {
     let path = std::env::var("PATH").unwrap_or_default();
     sh.env("PATH", format!("{}:{path}", server::bin_dir().display()));
     sh.arg("-ec").arg(commands);
-    server::run(sh);
+    String::from_utf8(server::run(sh).stdout).expect("text")
 }
 
 /// What belongs to whom, who may what, and what is written down: all that the gateway meets.
@@ -114,10 +115,18 @@ fn a_database_goes_back_to_its_gateway() {
     by_hand(&mut cluster.control(), "CREATE ROLE gateway_role LOGIN CREATEDB");
     let tenants = ["main", "acme"];
     let mut before = Vec::new();
+    std::fs::write(cluster.dir().join("postgresql.tar.gz"), gateway::bundle().tar_gz()).expect("a bundle");
     for tenant in tenants {
         let database = platform.database_of(tenant);
         let mut client = gateway::database_of("gateway_role", &cluster, &platform, tenant);
         before.push(seen(&mut client));
+        if tenant == "main" {
+            let look = commands("looked at", &database, name, "gateway_role");
+            let printed = run(&cluster, &look.replace("localhost:9001", &format!("127.0.0.1:{}", cluster.port())));
+            let answer: Value = serde_json::from_str(&printed).unwrap_or_else(|e| panic!("{e}: {printed}"));
+            assert_eq!((&answer["status"], &answer["plan"]), (&json!("planned"), &json!([])), "{answer:#}");
+            assert_eq!(Some(&seen(&mut client)), before.last(), "it was given back");
+        }
         drop(client);
         run(&cluster, &commands("kept", &database, name, "gateway_role"));
         platform.register_tenant(tenant, &gateway::bundle()).ok().field("migrations_applied", 0);
