@@ -1,6 +1,6 @@
 //! What bench/soak does for an hour, for some seconds (`SSDB_SOAK_SECONDS`): calls at full speed with deployments, and no growth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -48,16 +48,21 @@ fn version(number: usize) -> Files {
         )
 }
 
-/// kB of memory of their own of the server worker and of each executor, by pid. Private_Dirty would count pages of PostgreSQL's shared memory
-/// that no other process has looked at.
-fn memory(client: &mut Client) -> BTreeMap<i64, i64> {
-    let pids = sql::texts(client, "SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'stonescriptdb%'");
-    let of = |pid: &String| {
+/// Processes of one kind have done the same after a while, however often.
+type Sizes = BTreeMap<i64, (String, i64)>;
+
+/// kB of memory of their own, and of what kind, of the server worker and of each executor that stays, by pid: those that call, and those of
+/// the control database. Private_Dirty would count pages of PostgreSQL's shared memory that no other process has looked at.
+fn memory(client: &mut Client) -> Sizes {
+    let staying = "SELECT concat_ws(' ', pid, backend_type, usename) FROM pg_stat_activity
+                   WHERE backend_type LIKE 'stonescriptdb%' AND (usename LIKE '%\\_call' OR datname = current_database())";
+    let of = |process: &String| {
+        let (pid, kind) = process.split_once(' ')?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-        Some((pid.parse().ok()?, line.trim().trim_end_matches(" kB").parse().ok()?))
+        Some((pid.parse().ok()?, (kind.to_owned(), line.trim().trim_end_matches(" kB").parse().ok()?)))
     };
-    pids.iter().filter_map(of).collect()
+    sql::texts(client, staying).iter().filter_map(of).collect()
 }
 
 #[test]
@@ -104,7 +109,7 @@ fn full_load_and_deployments_leave_no_error_and_no_growth() {
             scope.spawn(load(first));
         }
         let sampler = scope.spawn(|| {
-            let mut samples: Vec<BTreeMap<i64, i64>> = Vec::new();
+            let mut samples: Vec<Sizes> = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 std::thread::sleep(PAUSE);
                 samples.push(memory(&mut client));
@@ -125,20 +130,30 @@ fn full_load_and_deployments_leave_no_error_and_no_growth() {
         over.store(true, Ordering::Relaxed);
         sampler.join().expect("samples")
     });
-    // Of each process that was there at both times the mean of the second third of the samples, and of the last one.
+    // Of each process that was there at both times the mean of the second third of the samples, and of the last one. Some have little to do
+    // for long and warm up late: then to what others of their kind had become.
     let third = samples.len() / 3;
     let mean = |pid: i64, from: usize, to: usize| {
-        let seen: Vec<i64> = samples[from..to].iter().filter_map(|sample| sample.get(&pid).copied()).collect();
+        let seen: Vec<i64> = samples[from..to].iter().filter_map(|sample| Some(sample.get(&pid)?.1)).collect();
         (seen.len() > 2).then(|| seen.iter().sum::<i64>() / seen.len() as i64)
     };
-    let mut compared = 0;
-    for pid in samples.last().map(|last| last.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
-        if let (Some(middle), Some(last)) = (mean(pid, third, 2 * third), mean(pid, 2 * third, samples.len())) {
-            println!("process {pid}: {middle} kB, and then {last} kB");
-            assert!(last - middle < GROWTH, "process {pid} grew from {middle} to {last} kB in {third} looks");
-            compared += 1;
-        }
+    let both = |(pid, (kind, _)): (&i64, &(String, i64))| {
+        Some((*pid, kind.clone(), mean(*pid, third, 2 * third)?, mean(*pid, 2 * third, samples.len())?))
+    };
+    let compared: Vec<_> = samples.last().into_iter().flatten().filter_map(both).collect();
+    for (pid, kind, middle, last) in &compared {
+        println!("{kind}, process {pid}: {middle} kB, and then {last} kB");
+        let like = compared.iter().filter(|other| other.1 == *kind).map(|other| other.2).max().unwrap_or(*middle);
+        assert!(
+            last - like < GROWTH,
+            "process {pid} grew from {middle} to {last} kB in {third} looks, of its kind there were {like}"
+        );
     }
+    let kinds: BTreeSet<_> = compared.iter().map(|(_, kind, ..)| kind).collect();
     println!("{} calls", done.load(Ordering::Relaxed));
-    assert!(compared >= 2, "the server worker and an executor at least: {samples:?}");
+    assert_eq!(
+        kinds.len(),
+        3,
+        "the server worker, an executor that calls and one of the control database: {samples:?}"
+    );
 }
