@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use acceptance::wait::check;
-use acceptance::{Cluster, Platform, eventually, server, shared, sql};
+use acceptance::{Cluster, Platform, eventually, server, shared, sql, unique};
 use serde_json::json;
 
 use crate::kit::{self, adding, bundle, by_hand, json_rows, sha256};
@@ -146,6 +146,25 @@ fn a_restore_that_begins_while_it_is_looked_into_is_left_alone() {
     sql::done(restorer.batch_execute("COMMIT"));
     assert_eq!(wait_served(&platform, "acme").value(), 0);
     assert_eq!(sql::text(&mut restorer, owner), platform.owner_role());
+}
+
+/// A platform that calls over libpq has sessions in its tenants' databases all the time.
+#[test]
+fn sessions_that_can_only_call_do_not_keep_a_restored_tenant_away() {
+    let cluster = shared();
+    let platform = Platform::register(&cluster, "restapp", &bundle(1));
+    platform.register_tenant("acme", &bundle(1)).ok();
+    let (database, application) = (platform.database_of("acme"), unique("application"));
+    let role = format!("CREATE ROLE {application} LOGIN; GRANT {} TO {application}", platform.call_role());
+    by_hand(&cluster, "postgres", &role);
+    let file = dump(&cluster, &database);
+    by_hand(&cluster, "postgres", &format!("DROP DATABASE {database}"));
+    by_hand(&cluster, "postgres", &format!("CREATE DATABASE {database}"));
+    let mut session = cluster.connect_as(&application, &database);
+    sql::done(session.batch_execute("BEGIN; SELECT 1"));
+    restore(&cluster, &file, &database);
+    assert_eq!(wait_served(&platform, "acme").value(), 0);
+    sql::done(session.batch_execute("SELECT count_accounts(); COMMIT"));
 }
 
 /// `pg_restore --clean` into the database as it is, which is never dropped.
