@@ -210,6 +210,14 @@ pub fn signal(pid: i32, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
+/// Memory that is a process's own, in kB; none when it is gone. Pages of PostgreSQL's shared memory are not in it: those that no other
+/// process has looked at, or none any more, count as private elsewhere (Private_Dirty).
+pub fn own_memory(pid: impl std::fmt::Display) -> Option<i64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
+
 /// The last `lines` lines of a file, which may still be written to.
 pub fn tail(path: &Path, lines: usize) -> String {
     let mut bytes = Vec::new();

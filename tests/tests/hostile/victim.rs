@@ -185,9 +185,7 @@ fn pid(cluster: &Cluster) -> String {
 
 /// Kilobytes that are a process's own.
 fn memory(pid: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    server::own_memory(pid).and_then(|kb| u64::try_from(kb).ok()).unwrap_or(0)
 }
 
 /// Time of a core that a process has taken, in itself and in the kernel.

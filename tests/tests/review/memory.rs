@@ -1,15 +1,11 @@
 //! What an executor keeps in memory.
 
-use acceptance::{Cluster, Http, Platform, fixtures};
+use acceptance::{Cluster, Http, Platform, fixtures, server};
 use serde_json::{Value, json};
 
-/// The memory of a process that is its own, in kB.
 #[track_caller]
-fn private_dirty(pid: i64) -> i64 {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_else(|| panic!("{text}"))
+fn own_memory(pid: i64) -> i64 {
+    server::own_memory(pid).expect("the executor to be there")
 }
 
 /// Calls so many functions that are not there, on one connection.
@@ -37,21 +33,21 @@ fn an_executor_does_not_remember_names_that_are_no_functions() {
         long(number).error(400, "invalid_request");
     }
 
-    let before = private_dirty(pid);
+    let before = own_memory(pid);
     unknown(&http, &platform.name, 1_000, 300);
-    let grown = private_dirty(pid) - before;
+    let grown = own_memory(pid) - before;
     assert!(grown < 3_000, "{grown} kB more after 300 unknown names");
 
-    let before = private_dirty(pid);
+    let before = own_memory(pid);
     unknown(&http, &platform.name, 10_000, 10_000);
-    let grown = private_dirty(pid) - before;
+    let grown = own_memory(pid) - before;
     assert!(grown < 1_000, "{grown} kB more after 10000 unknown names");
 
-    let before = private_dirty(pid);
+    let before = own_memory(pid);
     for number in 1_000..1_100 {
         long(number).error(400, "invalid_request");
     }
-    let grown = private_dirty(pid) - before;
+    let grown = own_memory(pid) - before;
     assert!(grown < 3_000, "{grown} kB more after 100 names of 100 kB");
 
     assert_eq!(platform.call("f", json!([])).value(), 1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use acceptance::{Cluster, Files, Platform, sql};
+use acceptance::{Cluster, Files, Platform, server, sql};
 use postgres::Client;
 use serde_json::json;
 
@@ -52,15 +52,13 @@ fn version(number: usize) -> Files {
 type Sizes = BTreeMap<i64, (String, i64)>;
 
 /// kB of memory of their own, and of what kind, of the server worker and of each executor that stays, by pid: those that call, and those of
-/// the control database. Private_Dirty would count pages of PostgreSQL's shared memory that no other process has looked at.
+/// the control database.
 fn memory(client: &mut Client) -> Sizes {
     let staying = "SELECT concat_ws(' ', pid, backend_type, usename) FROM pg_stat_activity
                    WHERE backend_type LIKE 'stonescriptdb%' AND (usename LIKE '%\\_call' OR datname = current_database())";
     let of = |process: &String| {
         let (pid, kind) = process.split_once(' ')?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-        Some((pid.parse().ok()?, (kind.to_owned(), line.trim().trim_end_matches(" kB").parse().ok()?)))
+        Some((pid.parse().ok()?, (kind.to_owned(), server::own_memory(pid)?)))
     };
     sql::texts(client, staying).iter().filter_map(of).collect()
 }

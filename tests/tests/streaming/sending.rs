@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use acceptance::{Cluster, Platform, shared};
+use acceptance::{Cluster, Platform, server, shared};
 use serde_json::json;
 
 use crate::{LINES, Streamed, check_log, files, one_executor};
@@ -76,12 +76,8 @@ fn the_first_rows_come_while_the_function_runs() {
 fn a_reader_that_waits_costs_no_memory() {
     let cluster = one_executor().setting("stonescriptdb.stall_timeout", "60s").start();
     let platform = Platform::register(&cluster, "waits", &files());
-    let server = cluster.server_worker();
-    let memory = || {
-        let status = std::fs::read_to_string(format!("/proc/{server}/status")).expect("the process to be there");
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("RssAnon");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
-    };
+    let worker = cluster.server_worker();
+    let memory = || server::own_memory(&worker).expect("the server worker to be there");
     let http = cluster.http().header("Accept", LINES);
     let mut wire = http.wire();
     let before = memory();
@@ -90,6 +86,6 @@ fn a_reader_that_waits_costs_no_memory() {
     two.extend(http.call_bytes(&platform.name, "f", &json!([])));
     wire.send(&two).expect("sent");
     std::thread::sleep(Duration::from_millis(1500));
-    let grown = memory().saturating_sub(before);
+    let grown = memory() - before;
     assert!(grown < 8 * 1024, "the server worker grew by {grown} kB for one reader that waits");
 }
