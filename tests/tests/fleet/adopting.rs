@@ -50,7 +50,8 @@ fn an_existing_database_is_adopted_and_then_migrated() {
     assert_eq!((&row["bundle_sha256"], &row["is_current"]), (&json!(null), &json!(false)), "no bundle yet: {row:#}");
     check_owned(&cluster, &platform, &database, &owner);
     let rights = format!(
-        "SELECT has_table_privilege(r, 'reports.far', 'SELECT, UPDATE') AND has_type_privilege(r, 'reports.mood', 'USAGE')
+        "SELECT has_table_privilege(r, 'reports.far', 'SELECT') AND has_table_privilege(r, 'reports.far', 'UPDATE')
+             AND has_type_privilege(r, 'reports.mood', 'USAGE')
          FROM (VALUES ('{}')) AS call(r)",
         platform.call_role()
     );
